@@ -1,0 +1,1 @@
+"""Pictures and labels, at the size a step asks for."""

@@ -1,0 +1,97 @@
+"""The layers that every block is made of.
+
+Invariants: any input height and width; no branch on the size, so that one exported or compiled
+graph serves all of them; channels_last in, channels_last out.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from effnetv2.arch.spec import Padding
+
+
+class SamePadConv(nn.Conv2d):
+    """A strided convolution that pads as TensorFlow's `SAME` does: more below and right."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve `(n, c, h, w)` to `(n, c', ceil(h / stride), ceil(w / stride))`."""
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        # Equal to max(0, (ceil(h / s) - 1) * s + k - h) wherever k >= s, and free of branches.
+        tall = kernel - stride + -input.shape[2] % stride
+        wide = kernel - stride + -input.shape[3] % stride
+        pad = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
+        return self._conv_forward(F.pad(input, pad), self.weight, self.bias)
+
+
+def conv(
+    c_in: int, c_out: int, kernel: int, stride: int, groups: int, padding: Padding
+) -> nn.Conv2d:
+    """Return a convolution without bias; both paddings are the same where it does not stride."""
+    if padding == "same" and stride > 1:
+        return SamePadConv(c_in, c_out, kernel, stride, groups=groups, bias=False)
+    return nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, batch norm, and (unless `act` is false) SiLU."""
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        act: bool = True,
+        padding: Padding,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.conv = conv(c_in, c_out, kernel, stride, groups, padding)
+        self.norm = nn.BatchNorm2d(c_out, eps=eps)
+        self.act = nn.SiLU(inplace=True) if act else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, c_in, h, w)` to `(n, c_out, ceil(h / stride), ceil(w / stride))`."""
+        y: Tensor = self.act(self.norm(self.conv(x)))
+        return y
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate computed from its mean over the map."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate `x`, shape `(n, channels, h, w)`."""
+        mean = x.mean((2, 3), keepdim=True)
+        gate: Tensor = self.expand(F.silu(self.reduce(mean), inplace=True))
+        return x * gate.sigmoid()
+
+
+class StochasticDepth(nn.Module):
+    """Drop a residual branch for whole samples with probability `rate`, in training only.
+
+    `share` is the block's place in the network (block index / number of blocks): a network's
+    drop-path rate p gives this layer the rate p * share, and the last block never quite p.
+    """
+
+    rate: float
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.rate = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero whole samples of `x` in training, and rescale the rest by 1 / (1 - rate)."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
+        return x * (mask / keep).to(x.dtype)

@@ -1,0 +1,173 @@
+"""From what a user names to a finished run folder, alone or under torchrun."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from effnetv2.arch.named import network
+from effnetv2.arch.spec import Network
+from effnetv2.config import from_json, override
+from effnetv2.data.check import checked
+from effnetv2.data.samples import Data
+from effnetv2.data.source import open_data
+from effnetv2.data.split import restore, split_names
+from effnetv2.errors import InputError
+from effnetv2.train.classifier import Classifier
+from effnetv2.train.display import Display, duration
+from effnetv2.train.finish import finish
+from effnetv2.train.journal import Journal
+from effnetv2.train.loop import plan, train
+from effnetv2.train.machine import Machine, available_cores
+from effnetv2.train.recipe import DataChoice, Recipe
+from effnetv2.train.recipes import RECIPES, Wishes, named_recipe
+from effnetv2.train.record import fingerprint, now, record
+from effnetv2.train.run import Run
+from effnetv2.train.world import World, joined
+
+SAVE_SECONDS = 60.0
+"""How old a checkpoint may be when the process is killed, about."""
+
+
+def start(
+    choice: DataChoice,
+    to: str | Path,
+    *,
+    model: str | Network = "v2-b0",
+    recipe: str = "default",
+    wishes: Wishes | None = None,
+    settings: Mapping[str, str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    quiet: bool = False,
+) -> Classifier:
+    """Train a new run in the folder `to`.
+
+    `recipe` is one of `RECIPES` or a recipe.json (whose data and network are then replaced only
+    by what is asked for); `settings` sets any of its fields by dotted path.
+    """
+    run = Run(Path(to))
+    with joined() as world:
+        display = Display(silent=quiet or not world.leads)
+        if world.leads:
+            data = _opened(choice, display)
+            net = network(model) if isinstance(model, str) else model
+            chosen = _chosen(recipe, data, choice, net, wishes or Wishes())
+            for path, text in (settings or {}).items():
+                chosen = override(chosen, path, text)
+            machine = Machine.choose(device, chosen.precision)
+            timeline = plan(chosen, len(data.train), world)
+            run.create(chosen)
+            run.write("split.json", split_names(data))
+            run.write("record.json", record(chosen, data, timeline, machine, world))
+        world.gather(None)  # the others wait for the folder
+        return _go(run, world, display, device, workers, save_seconds)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    quiet: bool = False,
+) -> Classifier:
+    """Go on with the run in `folder` where it was cut; a finished one is only loaded."""
+    run = Run(Path(folder))
+    recipe = run.recipe()
+    if (run.read("record.json") or {}).get("finished"):
+        return Classifier.load(folder, Machine.choose(device, recipe.precision))
+    with joined() as world:
+        display = Display(silent=quiet or not world.leads)
+        return _go(run, world, display, device, workers, save_seconds)
+
+
+def _go(
+    run: Run,
+    world: World,
+    display: Display,
+    device: str,
+    workers: int | None,
+    save_seconds: float,
+) -> Classifier:
+    """Train the run from wherever it is, and finish it."""
+    began = time.monotonic()
+    recipe, about = run.recipe(), run.read("record.json")
+    machine = Machine.choose(device, recipe.precision, world.local_rank)
+    data = _as_split(recipe.data, run)
+    if about is None or fingerprint(data) != about["data"]["digest"]:
+        raise InputError(
+            f"the pictures of {recipe.data.source} have changed since {run.folder} began; "
+            "bring them back, or start anew with another --to"
+        )
+    count = _default_workers(machine) if workers is None else workers
+    display.about(data, recipe, about)
+    display.phases(plan(recipe, len(data.train), world))
+    spent = about["seconds"]
+    try:
+        with _signals() as told:
+            journal = Journal(run, world, display, save_seconds)
+            model = train(recipe, data, run, machine, world, journal, workers=count, stop=told)
+        with display.waiting("evaluating"):
+            classifier = finish(recipe, data, run, model, machine, world, workers=count)
+        about["finished"] = now()
+    finally:
+        display.close()
+        about["seconds"] = round(spent + time.monotonic() - began, 1)
+        if world.leads:
+            run.write("record.json", about)
+    display.say(f"trained in {duration(about['seconds'])}")
+    return classifier
+
+
+def _opened(choice: DataChoice, display: Display) -> Data:
+    """Open the data and look for broken files."""
+    data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
+    pictures = sum(map(len, data.parts.values()))
+    with display.counting("checking pictures", pictures) as progress:
+        return checked(data, choice.bad_files, progress=progress)
+
+
+def _chosen(name: str, data: Data, choice: DataChoice, net: Network, wishes: Wishes) -> Recipe:
+    if name in RECIPES or not name.endswith(".json"):
+        return named_recipe(name, data, choice, net, wishes)
+    try:
+        recipe = from_json(Recipe, Path(name).read_text(), name)
+    except OSError as e:
+        raise InputError(f"{name}: {e.strerror}; give a recipe.json") from e
+    return wishes.applied(recipe)
+
+
+def _as_split(choice: DataChoice, run: Run) -> Data:
+    """Open the data as the run divided it."""
+    data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
+    return restore(data, run.read("split.json"))
+
+
+def _default_workers(machine: Machine) -> int:
+    """Return loader processes: on a CPU the step needs every core itself."""
+    return 0 if machine.device.type == "cpu" else max(1, min(16, available_cores() - 1))
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Let SIGINT and SIGTERM ask for an end, rather than make one; a second SIGINT does."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set  # signals reach only the main thread
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

@@ -1,0 +1,101 @@
+"""The device that computes, and the settings that make it fast."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from effnetv2.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A device and the precision in which its convolutions run."""
+
+    device: torch.device
+    precision: torch.dtype
+
+    @classmethod
+    def choose(
+        cls,
+        device: str = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        local_rank: int = 0,
+    ) -> "Machine":
+        """Return the machine to use; `auto` takes a GPU where there is one, bfloat16 if it gains.
+
+        Raises InputError when the named device is not there.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            chosen = torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError) as e:
+            reason = str(e).splitlines()[0]
+            raise InputError(f"device {device!r} cannot be used ({reason}); try cpu") from e
+        if precision == "auto":
+            precision = "bfloat16" if _gains_from_bfloat16(chosen) else "float32"
+        return cls(chosen, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which a forward pass runs."""
+        mixed = self.precision == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+
+    @contextlib.contextmanager
+    def explained(self, where: str) -> Iterator[None]:
+        """Turn running out of memory into one line that says `where` and what to lower."""
+        try:
+            yield
+        except RuntimeError as e:
+            if isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e):
+                raise InputError(
+                    f"out of memory in {where}: lower --batch-size, or raise --accumulate "
+                    "(same batch in smaller parts), or lower --size"
+                ) from e
+            raise
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the run's record says of this machine."""
+        cuda = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if cuda else str(self.device),
+            "processor": _processor(),
+            "cores": available_cores(),
+            "memory_gib": round(_memory() / 2**30, 1),
+            "precision": str(self.precision).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+
+
+def available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _gains_from_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Without these instructions a CPU converts to float32 and back: slower than float32 alone.
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int:
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 0

@@ -1,0 +1,57 @@
+"""What training changes, and hence all that a checkpoint holds."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from effnetv2.data.loader import fold
+from effnetv2.nn.network import EfficientNet
+from effnetv2.train.machine import Machine
+from effnetv2.train.optim import MovingAverage
+from effnetv2.train.recipe import Recipe
+
+
+@dataclass
+class State:
+    """The weights, their moving average, the optimizer, and the validation losses so far."""
+
+    model: EfficientNet
+    average: MovingAverage
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def initial(cls, recipe: Recipe, classes: int, machine: Machine) -> "State":
+        """Return the state before the first step, a function of the recipe alone."""
+        torch.manual_seed(fold(recipe.seed, 0))
+        model = build(recipe, classes, machine)
+        return cls(model, MovingAverage(model, recipe.ema_decay), recipe.optimizer.build(model))
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as tensors, numbers and containers of them."""
+        return {
+            "step": self.step,
+            "losses": self.losses,
+            "model": self.model.state_dict(),
+            "average": self.average.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Become what `dump` returned."""
+        self.step, self.losses = saved["step"], saved["losses"]
+        self.model.load_state_dict(saved["model"])
+        self.average.average = saved["average"]
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+
+def build(recipe: Recipe, classes: int, machine: Machine) -> EfficientNet:
+    """Return the recipe's network on the machine, in the memory layout that convolutions like."""
+    model = EfficientNet(recipe.network, classes).to(machine.device)
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.momentum = recipe.norm_momentum
+    return model.to(memory_format=torch.channels_last)
