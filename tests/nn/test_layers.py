@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from effnetv2.arch.presets import PRESETS
-from effnetv2.arch.spec import Block
+from effnetv2.arch.spec import Block, Padding
 from effnetv2.nn.blocks import Residual
-from effnetv2.nn.layers import SamePadConv, SqueezeExcite, StochasticDepth, conv
+from effnetv2.nn.layers import SqueezeExcite, StochasticDepth, conv
 from effnetv2.nn.network import EfficientNet, initialise
 
+PADDINGS: tuple[Padding, Padding] = ("same", "symmetric")
 KERNELS_AND_STRIDES = [(3, 1), (3, 2), (5, 1), (5, 2), (7, 4), (1, 1), (3, 3)]
 
 
@@ -31,22 +32,19 @@ def test_same_padding_is_tensorflows(kernel: int, stride: int) -> None:
 def test_both_paddings_give_a_map_of_the_same_size(kernel: int, stride: int) -> None:
     for h, w in product(range(1, 13), range(1, 13)):
         x = torch.empty(1, 3, h, w, device="meta")
-        for padding in ("symmetric", "same"):
+        for padding in PADDINGS:
             layer = conv(3, 4, kernel, stride, groups=1, padding=padding).to("meta")
             assert layer(x).shape == (1, 4, math.ceil(h / stride), math.ceil(w / stride))
 
 
-def test_the_paddings_differ_on_even_maps_only() -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_paddings_differ_on_even_maps_of_strided_convolutions_only(stride: int) -> None:
     torch.manual_seed(0)
-    same, symmetric = (conv(2, 2, 3, 2, 1, padding) for padding in ("same", "symmetric"))
+    same, symmetric = (conv(2, 2, 3, stride, 1, padding) for padding in PADDINGS)
     same.load_state_dict(symmetric.state_dict())
     for side in range(5, 13):
         x = torch.randn(1, 2, side, side)
-        assert torch.allclose(same(x), symmetric(x)) == (side % 2 == 1)
-
-
-def test_a_convolution_that_does_not_stride_needs_no_padding_of_its_own() -> None:
-    assert not isinstance(conv(2, 2, 3, 1, 1, "same"), SamePadConv)
+        assert torch.allclose(same(x), symmetric(x)) == (stride == 1 or side % 2 == 1)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def randomised(net: Network) -> EfficientNet:
             *_, last = (m for m in block.modules() if isinstance(m, nn.BatchNorm2d))
             last.weight.mul_(0.3)
     for norm in norms:
-        norm.momentum = None  # take the statistics of the one batch that follows
+        norm.momentum = 1.0  # take the statistics of the one batch that follows
     model.train()(torch.randn(8, 3, 96, 96))
     for norm in norms:
         assert norm.running_mean is not None

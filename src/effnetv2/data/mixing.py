@@ -48,4 +48,5 @@ def _outside(alpha: float, n: int, h: int, w: int) -> Tensor:
     rows = (torch.arange(h).view(1, 1, h, 1) + 0.5) / h
     columns = (torch.arange(w).view(1, 1, 1, w) + 0.5) / w
     inside = ((rows - y).abs() < side / 2) & ((columns - x).abs() < side / 2)
-    return 1.0 - inside.float()
+    outside: Tensor = inside.logical_not().float()
+    return outside

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from effnetv2.data.folder import Parts, csv, folder
+from effnetv2.data.folder import Parts, csv, flat, folder
 from effnetv2.data.named import NAMED, named
 from effnetv2.data.samples import Data, Samples
 from effnetv2.data.split import stratified
@@ -47,6 +47,22 @@ def open_data(source: str, *, val: float = 0.1, test: float = 0.1, seed: int = 0
     train = parts["train"]
     notes = (*notes, *more)
     return Data(name, train, parts.get("val"), parts.get("test"), augmentation, notes).usable()
+
+
+def open_samples(source: str) -> tuple[Samples, tuple[str, ...]]:
+    """Return the pictures to evaluate on that `source` names, with its own class list, and notes.
+
+    The test part where there is one, else the val part, else everything.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return flat(path)
+    if path.suffix.lower() == ".csv":
+        parts, notes = csv(path)
+    else:
+        data = open_data(source, val=0)
+        parts, notes = data.parts, data.notes
+    return next(parts[name] for name in ("test", "val", "all", "train") if name in parts), notes
 
 
 def _folder(path: Path) -> Parts:

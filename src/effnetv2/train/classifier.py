@@ -10,7 +10,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from effnetv2.arch.named import network
 from effnetv2.arch.spec import Network
 from effnetv2.config import from_json, to_json
 from effnetv2.data.decode import PictureError, read, rgb
@@ -150,12 +149,3 @@ class Classifier:
                 tuple(Guess(self.classes[i], p) for p, i in zip(*guesses, strict=True)),
                 error,
             )
-
-
-def create(which: str | Network, classes: int = 1000) -> EfficientNet:
-    """Return an untrained network: a preset's name, a JSON file, or a `Network`.
-
-    Its weights are drawn from torch's generator; channels_last, ready to train.
-    """
-    net = network(which) if isinstance(which, str) else which
-    return EfficientNet(net, classes).to(memory_format=torch.channels_last)

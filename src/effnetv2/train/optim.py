@@ -80,7 +80,9 @@ class RMSpropTF(torch.optim.Optimizer):
                     self.state[p]["momentum"] = torch.zeros_like(p)
             squares = [self.state[p]["square"] for p in params]
             momenta = [self.state[p]["momentum"] for p in params]
-            grads: list[Tensor] | tuple[Tensor, ...] = [p.grad for p in params if p.grad is not None]
+            grads: list[Tensor] | tuple[Tensor, ...] = [
+                p.grad for p in params if p.grad is not None
+            ]
             if group["weight_decay"]:
                 grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
             torch._foreach_mul_(squares, group["decay"])

@@ -1,0 +1,112 @@
+"""What the package does, as functions; the command line calls the same ones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from effnetv2.arch.named import network
+from effnetv2.arch.spec import Network
+from effnetv2.data.source import open_samples
+from effnetv2.nn.network import EfficientNet
+from effnetv2.report.page import write
+from effnetv2.train import launch
+from effnetv2.train.classifier import Classifier
+from effnetv2.train.evaluate import predictions
+from effnetv2.train.finish import evaluation
+from effnetv2.train.machine import Machine
+from effnetv2.train.recipe import DataChoice
+from effnetv2.train.recipes import Wishes
+
+
+def train(
+    data: str | Path,
+    to: str | Path,
+    *,
+    model: str | Network = "v2-b0",
+    recipe: str = "default",
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    size: int | None = None,
+    learning_rate: float | None = None,
+    augmentation: str | None = None,
+    val: float = 0.1,
+    test: float = 0.1,
+    split_seed: int = 0,
+    bad_files: Literal["skip", "fail"] = "skip",
+    settings: Mapping[str, str] | None = None,
+    **how: Any,
+) -> Classifier:
+    """Train a network on pictures and return it; the folder `to` keeps the run and its report.
+
+    `data` is a folder of class folders (with or without train/val/test), a CSV, or a named set
+    such as `"elpv"`; `val` and `test` are the shares carved where it has no such parts. `model` is
+    a preset, a JSON file, or a `Network`; `recipe` one of `default`, `imagenet`,
+    `imagenet-released`, `transfer`, or a recipe.json. What is not given follows from the pictures.
+    `settings` sets any field of the recipe by dotted path. `how` goes to the launch: `device`,
+    `workers`, `save_seconds`, `quiet`. Raises InputError for what cannot be used.
+    """
+    choice = DataChoice(
+        source=str(data), val=val, test=test, split_seed=split_seed, bad_files=bad_files
+    )
+    wishes = Wishes(
+        epochs=epochs,
+        batch_size=batch_size,
+        size=size,
+        learning_rate=learning_rate,
+        augmentation=augmentation,
+    )
+    classifier = launch.start(
+        choice, to, model=model, recipe=recipe, wishes=wishes, settings=settings, **how
+    )
+    write(Path(to))
+    return classifier
+
+
+def resume(run: str | Path, **how: Any) -> Classifier:
+    """Go on with a run where it was cut, exactly, and return its classifier.
+
+    `how` goes to the launch: `device`, `workers`, `save_seconds`, `quiet`.
+    """
+    classifier = launch.resume(run, **how)
+    write(Path(run))
+    return classifier
+
+
+def load(run: str | Path, *, device: str = "auto") -> Classifier:
+    """Return the trained classifier of a run's folder, or of its `model` folder alone."""
+    return Classifier.load(run, Machine.choose(device))
+
+
+def evaluate(
+    classifier: Classifier, data: str | Path, *, batch_size: int = 64, workers: int = 0
+) -> dict[str, Any]:
+    """Return what `classifier` gets right on labelled pictures: a folder, a CSV, or a named set.
+
+    Classes are matched by name. Keys: top1, top5, macro_f1, ece, images, loss, top1_interval,
+    per_class, confusion, reliability, notes.
+    """
+    samples, notes = open_samples(str(data))
+    known, strangers = samples.aligned(classifier.classes)
+    if strangers:
+        left = len(samples) - len(known)
+        notes = (
+            *notes,
+            f"{left} pictures of classes the model does not know left out: {', '.join(strangers)}",
+        )
+    how = classifier.card.preprocessing
+    answers = predictions(
+        classifier.model, known, how, classifier.machine, batch_size=batch_size, workers=workers
+    )
+    told = evaluation("data", answers, how.resolution, known.classes)
+    return told | {"notes": list(notes)}
+
+
+def create(which: str | Network, classes: int = 1000) -> EfficientNet:
+    """Return an untrained network: a preset's name, a JSON file, or a `Network`.
+
+    Its weights are drawn from torch's generator; channels_last in memory.
+    """
+    net = network(which) if isinstance(which, str) else which
+    return EfficientNet(net, classes).to(memory_format=torch.channels_last)
