@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from effnetv2.arch.named import network
 from effnetv2.arch.spec import Network
+from effnetv2.data.check import broken
 from effnetv2.data.source import open_samples
+from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
 from effnetv2.report.page import write
 from effnetv2.train import launch
@@ -84,8 +87,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return what `classifier` gets right on labelled pictures: a folder, a CSV, or a named set.
 
-    Classes are matched by name. Keys: top1, top5, macro_f1, ece, images, loss, top1_interval,
-    per_class, confusion, reliability, notes.
+    Classes are matched by name; broken files are left out, and noted. Keys: top1, top5, macro_f1,
+    ece, images, loss, top1_interval, per_class, confusion, reliability, notes.
     """
     samples, notes = open_samples(str(data))
     known, strangers = samples.aligned(classifier.classes)
@@ -95,6 +98,12 @@ def evaluate(
             *notes,
             f"{left} pictures of classes the model does not know left out: {', '.join(strangers)}",
         )
+    if faults := broken(known):
+        first, why = faults[0]
+        notes = (*notes, f"{len(faults)} broken left out, first {known.name(first)} ({why})")
+        known = known.subset(np.delete(np.arange(len(known)), [i for i, _ in faults]))
+    if not len(known):
+        raise InputError(f"{data}: no picture can be read; {notes[-1]}")
     how = classifier.card.preprocessing
     answers = predictions(
         classifier.model, known, how, classifier.machine, batch_size=batch_size, workers=workers

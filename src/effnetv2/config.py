@@ -7,7 +7,7 @@ missing fields take their defaults, so that older files stay readable.
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,12 +45,11 @@ def from_data(kind: type[T], data: Any, where: str) -> T:
         path = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         raise InputError(f"{where}: {path + ': ' if path else ''}{reason}") from e
-    known = flat(to_data(value))
-    for path in flat(data):
-        if path not in known:
-            close = difflib.get_close_matches(path, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"{where}: no field {path!r}{hint}")
+    known = to_data(value)
+    for path, beside in _unknown(data, known):
+        close = difflib.get_close_matches(path, [*beside, *flat(known)], 1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise InputError(f"{where}: no field {path!r}{hint}")
     return value
 
 
@@ -93,3 +92,16 @@ def flat(data: Any, prefix: str = "") -> dict[str, Any]:
     for key, part in data.items():
         out |= flat(part, f"{prefix}.{key}" if prefix else str(key))
     return out
+
+
+def _unknown(data: Any, known: Any, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield the paths in `data` that `known` has not, inside lists too, and those beside each."""
+    if isinstance(data, dict) and isinstance(known, dict):
+        for name, part in data.items():
+            if name in known:
+                yield from _unknown(part, known[name], f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", [prefix + other for other in known]
+    elif isinstance(data, list) and isinstance(known, list):
+        for i, (part, other) in enumerate(zip(data, known, strict=False)):
+            yield from _unknown(part, other, f"{prefix}{i}.")

@@ -91,7 +91,7 @@ def _crop(
     aspect = math.exp(rng.uniform(-1, 1) * math.log(how.aspect))
     w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
     fit = min(1.0, width / w, height / h)  # a large crop gives way to the picture, not its shape
-    w, h = w * fit, h * fit
+    w, h = min(width, w * fit), min(height, h * fit)  # rounding: never outside
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
     return x, y, x + w, y + h
 

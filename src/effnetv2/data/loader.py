@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from effnetv2.data.augment import Augmentation, augment, side_needed
 from effnetv2.data.preprocessing import Preprocessing, stack
 from effnetv2.data.samples import Samples
+from effnetv2.errors import InputError
 
 
 def fold(*numbers: int) -> int:
@@ -52,6 +53,8 @@ def evaluation_batches(
     samples: Samples, how: Preprocessing, *, batch_size: int, rank: int, ranks: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield images, labels and sample numbers; each sample once, by one of `ranks` processes."""
+    if batch_size < 1:
+        raise InputError(f"batch size is {batch_size}; it must be at least 1")
     mine = range(rank, len(samples), ranks)
     slices = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
     return iter(_loader(_Views(samples, how), slices, workers))
@@ -105,6 +108,8 @@ class _Views(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 def _loader(dataset: Dataset, requests: list, workers: int) -> Iterable:  # type: ignore[type-arg]
     """Hand each request, a whole batch, to one worker; no worker outlives the list."""
+    if workers < 0:
+        raise InputError(f"workers are {workers}; give 0 or more")
     return DataLoader(
         dataset,
         batch_size=None,

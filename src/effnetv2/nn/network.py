@@ -67,14 +67,17 @@ def initialise(model: nn.Module) -> None:
     """Draw weights as the authors' code does.
 
     Convolutions: normal with variance 2 / fan-out, where a depthwise kernel's fan-out is k², not
-    k² times its channels. Linear: uniform within ±1 / sqrt(classes). Biases zero.
+    k² times its channels. Linear: uniform within ±1 / sqrt(classes), as if they were 1000 at
+    least. Biases zero.
     """
     for m in model.modules():
         if isinstance(m, nn.Conv2d):
             fan_out = math.prod(m.kernel_size) * m.out_channels // m.groups
             m.weight.normal_(0.0, math.sqrt(2.0 / fan_out))
         elif isinstance(m, nn.Linear):
-            bound = m.out_features**-0.5
+            # Of ImageNet's 1000 classes at most: the code's 1 / sqrt(classes) starts a head of two
+            # classes with logits of twenty.
+            bound = max(1000, m.out_features) ** -0.5
             m.weight.uniform_(-bound, bound)
         if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None:
             m.bias.zero_()

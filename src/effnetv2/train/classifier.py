@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 
 from effnetv2.arch.spec import Network
 from effnetv2.config import from_json, to_json
-from effnetv2.data.decode import PictureError, read, rgb
+from effnetv2.data.decode import read, rgb
 from effnetv2.data.preprocessing import Preprocessing, stack
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
@@ -120,11 +120,12 @@ class Classifier:
             name = str(picture)
             try:
                 if isinstance(picture, Image.Image):
-                    name, image = f"{picture.width} x {picture.height} px", rgb(picture)
+                    name = f"{picture.width} x {picture.height} px"
+                    image = rgb(picture)
                 else:
                     image = read(Path(picture), how.side_needed)
                 batch.append((name, how.view(image), ""))
-            except PictureError as e:
+            except OSError as e:  # PictureError, or an opened image whose file turns out cut
                 batch.append((name, None, str(e).removeprefix(f"{name}: ")))
             if len(batch) == batch_size:
                 yield from self._answers(batch, top)

@@ -46,9 +46,10 @@ class Predictions:
             "macro_f1": metric.multiclass_f1_score(
                 probabilities, self.labels, classes, average="macro"
             ).item(),
-            "ece": metric.multiclass_calibration_error(
-                probabilities, self.labels, classes, n_bins=BINS
-            ).item(),
+            "ece": sum(
+                abs(b["confidence"] - b["accuracy"]) * b["images"] for b in self.reliability()
+            )
+            / len(self.labels),
             "images": len(self.labels),
         }
 

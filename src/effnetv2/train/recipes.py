@@ -167,7 +167,7 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
     if wishes.size:
         sizes = Sizes(wishes.size, round(sizes.eval * wishes.size / sizes.train / 16) * 16)
     batch_size = wishes.batch_size or (32 if images < 20_000 else 128)
-    epochs = wishes.epochs or float(round(min(100.0, max(20.0, 250_000 / images))))
+    epochs = wishes.epochs or float(round(min(60.0, max(20.0, 120_000 / images))))
     steps = epochs * images / batch_size
     return Recipe(
         data=choice,
@@ -176,8 +176,8 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
             resolution=(max(32, round(sizes.train / 2 / 16) * 16), sizes.train),
             dropout=(0.1, 0.3),
             drop_path=(0.0, 0.1),
-            randaugment=(2.0, 8.0),
-            mixup=(0.0, 0.2),
+            randaugment=(1.0, 5.0),
+            mixup=(0.0, 0.1),
             multiple=16,
         ),
         augmentation=augmentation(wishes.augmentation or data.augmentation),
@@ -185,7 +185,7 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=LearningRate(
-            peak=wishes.learning_rate or 0.001 * math.sqrt(batch_size / 32),
+            peak=wishes.learning_rate or 0.002 * math.sqrt(batch_size / 32),
             warmup_epochs=epochs / 20,
         ),
         optimizer=Optimizer(name="adamw", weight_decay=0.05, clip_norm=5.0),
