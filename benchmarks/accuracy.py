@@ -23,6 +23,8 @@ RUNS = Path("runs/benchmarks")
 
 @dataclass(frozen=True)
 class Benchmark:
+    """What is trained, with which seeds and arguments, and what to know of it."""
+
     data: str
     seeds: tuple[int, ...]
     arguments: str = ""

@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
 from accuracy import RESULTS, RUNS, commit, told, train

@@ -37,7 +37,9 @@ PAIRS = (
 SETTINGS = ("fp32", "fp32 channels_last", "bf16 channels_last")
 
 
-def step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, mixed: bool) -> Callable[[], None]:
+def step(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, mixed: bool
+) -> Callable[[], None]:
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
 
     def run() -> None:
@@ -52,7 +54,9 @@ def step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, mixed: bo
     return run
 
 
-def pair(ours: str, library: str, theirs: str, setting: str, args: argparse.Namespace) -> dict[str, Any]:
+def pair(
+    ours: str, library: str, theirs: str, setting: str, args: argparse.Namespace
+) -> dict[str, Any]:
     padding = "same" if library == "timm" else "symmetric"
     device = Machine.choose().device
     networks = (
@@ -94,7 +98,9 @@ def main() -> None:
     parser.add_argument("--json", help="write the result here")
     args = parser.parse_args()
     rows = []
-    print("network  beside                            setting             ours   theirs  time ratio")
+    print(
+        "network  beside                            setting             ours   theirs  time ratio"
+    )
     for ours, library, theirs in PAIRS:
         for setting in SETTINGS:
             r = pair(ours, library, theirs, setting, args)

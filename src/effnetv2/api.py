@@ -16,6 +16,7 @@ from effnetv2.nn.network import EfficientNet
 from effnetv2.report.page import write
 from effnetv2.train import launch
 from effnetv2.train.classifier import Classifier
+from effnetv2.train.display import Display
 from effnetv2.train.evaluate import predictions
 from effnetv2.train.finish import evaluation
 from effnetv2.train.machine import Machine
@@ -83,7 +84,12 @@ def load(run: str | Path, *, device: str = "auto") -> Classifier:
 
 
 def evaluate(
-    classifier: Classifier, data: str | Path, *, batch_size: int = 64, workers: int = 0
+    classifier: Classifier,
+    data: str | Path,
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Return what `classifier` gets right on labelled pictures: a folder, a CSV, or a named set.
 
@@ -105,9 +111,16 @@ def evaluate(
     if not len(known):
         raise InputError(f"{data}: no picture can be read; {notes[-1]}")
     how = classifier.card.preprocessing
-    answers = predictions(
-        classifier.model, known, how, classifier.machine, batch_size=batch_size, workers=workers
-    )
+    with Display(silent=quiet).counting("evaluating", len(known)) as progress:
+        answers = predictions(
+            classifier.model,
+            known,
+            how,
+            classifier.machine,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress,
+        )
     told = evaluation("data", answers, how.resolution, known.classes)
     return told | {"notes": list(notes)}
 

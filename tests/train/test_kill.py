@@ -47,7 +47,9 @@ def the_same_after(kills: int, epochs: str, folder: Path) -> None:
         command = [*TRAIN, "--resume", str(cut), *HOW]
     assert done == kills
     subprocess.run([*TRAIN, "--resume", str(cut), *HOW], check=True, capture_output=True)
-    whole, resumed = (load_file(folder / r / "model" / "weights.safetensors") for r in ("whole", "cut"))
+    whole, resumed = (
+        load_file(folder / r / "model" / "weights.safetensors") for r in ("whole", "cut")
+    )
     assert all(whole[k].equal(resumed[k]) for k in whole)
 
 

@@ -26,8 +26,9 @@ def losses(folder: Path, kind: str) -> list[float]:
 
 def run(launcher: list[str], folder: Path) -> None:
     settings = [f"--set={path}={value}" for path, value in SETTINGS.items()]
+    command = [*launcher, "effnetv2.cli.main", "train", "digits", "--to", str(folder)]
     subprocess.run(
-        [*launcher, "effnetv2.cli.main", "train", "digits", "--to", str(folder), *COMMON, *settings],
+        [*command, *COMMON, *settings],
         check=True, capture_output=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
@@ -43,7 +44,11 @@ def test_two_ranks_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     assert len(one) == len(two) > 70
     assert two[:10] == pytest.approx(one[:10], rel=1e-4)
     assert two == pytest.approx(one, rel=0.02)
-    assert losses(tmp_path / "two", "val") == pytest.approx(losses(tmp_path / "one", "val"), rel=0.02)
-    tests = [json.loads((tmp_path / r / "evaluation" / "test.json").read_text()) for r in ("one", "two")]
+    assert losses(tmp_path / "two", "val") == pytest.approx(
+        losses(tmp_path / "one", "val"), rel=0.02
+    )
+    tests = [
+        json.loads((tmp_path / r / "evaluation" / "test.json").read_text()) for r in ("one", "two")
+    ]
     assert tests[0]["images"] == tests[1]["images"]  # each counted once
     assert tests[1]["top1"] == pytest.approx(tests[0]["top1"], abs=0.01)

@@ -17,7 +17,7 @@ def test_a_run_gives_its_recipe_back(tmp_path: Path) -> None:
     run = Run(tmp_path / "a" / "b")
     run.create(RECIPE)
     assert run.recipe() == RECIPE
-    with pytest.raises(InputError, match="holds a run already.*--resume"):
+    with pytest.raises(InputError, match=r"holds a run already.*--resume"):
         run.create(RECIPE)
     with pytest.raises(InputError, match="is no run"):
         Run(tmp_path).recipe()

@@ -21,7 +21,9 @@ def run(args: argparse.Namespace) -> int:
     from effnetv2 import api
 
     classifier = api.load(args.run, device=args.device)
-    found = api.evaluate(classifier, args.data, batch_size=args.batch_size, workers=args.workers)
+    found = api.evaluate(
+        classifier, args.data, batch_size=args.batch_size, workers=args.workers, quiet=False
+    )
     for note in found["notes"]:
         print(f"note: {note}", file=sys.stderr)
     kept = {k: found[k] for k in ("top1", "top5", "macro_f1", "ece", "images")}

@@ -23,18 +23,22 @@ def run(args: argparse.Namespace) -> int:
     if args.top < 1:
         raise InputError(f"--top is {args.top}; give at least 1")
     from effnetv2 import api
+    from effnetv2.train.display import Display
 
     classifier = api.load(args.run, device=args.device)
+    files = list(_files(args.pictures))
     found, bad = [], 0
-    for p in classifier.stream(_files(args.pictures), args.top):
-        if p.error:
-            bad += 1
-            print(f"effnetv2 predict: {p.path}: {p.error}; skipped", file=sys.stderr)
-        elif args.json:
-            found.append(p.data())
-        else:
-            guesses = "  ".join(f"{g.label} {g.probability:.1%}" for g in p.top)
-            print(f"{p.path}  {guesses}", flush=True)
+    with Display(silent=not args.json).counting("predicting", len(files)) as progress:
+        for done, p in enumerate(classifier.stream(files, args.top), 1):
+            progress(done)
+            if p.error:
+                bad += 1
+                print(f"effnetv2 predict: {p.path}: {p.error}; skipped", file=sys.stderr)
+            elif args.json:
+                found.append(p.data())
+            else:
+                guesses = "  ".join(f"{g.label} {g.probability:.1%}" for g in p.top)
+                print(f"{p.path}  {guesses}", flush=True)
     if args.json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     return 2 if bad else 0

@@ -1,5 +1,6 @@
 """What a network gets right: every picture once, whatever the number of ranks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,8 +110,12 @@ def predictions(
     batch_size: int = 64,
     workers: int = 0,
     world: World | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Predictions:
-    """Return what `model` says of every sample; all ranks must call it, all get all of it."""
+    """Return what `model` says of every sample; all ranks must call it, all get all of it.
+
+    `progress` is called with the number of pictures that this rank has seen.
+    """
     world = world or World()
     model.eval()
     batches = evaluation_batches(
@@ -127,6 +132,8 @@ def predictions(
         for images, _, where in batches:
             rows.append(logits(model, images, how, machine).cpu())
             numbers.append(where)
+            if progress:
+                progress(sum(map(len, numbers)))
     classes = len(samples.classes)
     parts = world.gather(
         (torch.cat([torch.empty(0, classes), *rows]), torch.cat([torch.empty(0).long(), *numbers]))
