@@ -22,6 +22,7 @@ from effnetv2.train.finish import evaluation
 from effnetv2.train.machine import Machine
 from effnetv2.train.recipe import DataChoice
 from effnetv2.train.recipes import Wishes
+from effnetv2.train.world import leads
 
 
 def train(
@@ -64,7 +65,8 @@ def train(
     classifier = launch.start(
         choice, to, model=model, recipe=recipe, wishes=wishes, settings=settings, **how
     )
-    write(Path(to))
+    if leads():
+        write(Path(to))
     return classifier
 
 
@@ -74,7 +76,8 @@ def resume(run: str | Path, **how: Any) -> Classifier:
     `how` goes to the launch: `device`, `workers`, `save_seconds`, `quiet`.
     """
     classifier = launch.resume(run, **how)
-    write(Path(run))
+    if leads():
+        write(Path(run))
     return classifier
 
 

@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
     from effnetv2 import api
     from effnetv2.train.loop import Interruption
+    from effnetv2.train.world import leads
 
     how = {
         "device": args.device,
@@ -108,9 +109,11 @@ def run(args: argparse.Namespace) -> int:
                 **how,
             )
     except Interruption as e:
-        print(f"{e}; go on with: effnetv2 train --resume {folder}", file=sys.stderr)
+        if leads():
+            print(f"{e}; go on with: effnetv2 train --resume {folder}", file=sys.stderr)
         return 130
-    _tell(folder, as_json=args.json)
+    if leads():
+        _tell(folder, as_json=args.json)
     return 0
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 Flip = Literal["none", "horizontal", "dihedral"]
@@ -35,11 +36,13 @@ class Augmentation:
 
 # The authors' sixteen (their autoaugment.py), some of which weaken or saturate with magnitude.
 REFERENCE = (
-    "auto_contrast", "equalize", "invert", "rotate", "posterize_reference", "solarize_reference",
-    "color_reference", "contrast_reference", "brightness_reference", "sharpness_reference",
-    "shear_x", "shear_y", "translate_x", "translate_y", "cutout", "solarize_add",
+    "auto_contrast", "equalize", "invert", "rotate_reference", "posterize_reference",
+    "solarize_reference", "color_reference", "contrast_reference", "brightness_reference",
+    "sharpness_reference", "shear_x_reference", "shear_y_reference", "translate_x_reference",
+    "translate_y_reference", "cutout", "solarize_add",
 )  # fmt: skip
-# The same, but all of them grow with magnitude, which adaptive regularisation presumes.
+# The same, but all of them grow with magnitude, which adaptive regularisation presumes, and what
+# moves shows its mirror image at the edge: grey would look like something.
 GROWING = (
     "auto_contrast", "equalize", "rotate", "posterize", "solarize", "color", "contrast",
     "brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "cutout",
@@ -116,6 +119,10 @@ def _flipped(image: Image.Image, flip: Flip, rng: random.Random) -> Image.Image:
 Operation = Callable[[Image.Image, float, random.Random], Image.Image]
 """An operation takes a picture, a strength (magnitude / 10) and random numbers."""
 
+Matrix = tuple[float, float, float, float, float, float]
+Motion = Callable[[float, int], Matrix]
+"""A motion takes a signed strength and the picture's side to an inverse affine matrix."""
+
 _GREY = (128, 128, 128)
 # The reference moves by up to 100 px and cuts squares of up to 80 px, seen at 300 px.
 _TRANSLATE, _CUTOUT = 100 / 300, 80 / 300
@@ -125,30 +132,45 @@ def _sign(rng: random.Random) -> int:
     return 1 if rng.random() < 0.5 else -1
 
 
-def _affine(image: Image.Image, *matrix: float) -> Image.Image:
-    return image.transform(
+def _warped(image: Image.Image, matrix: Matrix, mirrored: bool) -> Image.Image:
+    """Sample `image` at matrix · (x, y, 1); beyond its edges lies its mirror image, or grey."""
+    a, b, c, d, e, f = matrix
+    if mirrored:
+        margin = min(image.size) // 2
+        edges = ((margin, margin), (margin, margin), (0, 0))
+        around = Image.fromarray(np.pad(np.asarray(image), edges, mode="reflect"))
+        matrix = (a, b, c + margin, d, e, f + margin)
+    else:
+        around = image
+    return around.transform(
         image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_GREY
     )
 
 
-def _rotate(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-    return image.rotate(30 * m * _sign(rng), Image.Resampling.BILINEAR, fillcolor=_GREY)
+def _rotation(m: float, side: int) -> Matrix:
+    cos, sin, middle = math.cos(math.radians(30 * m)), math.sin(math.radians(30 * m)), side / 2
+    return (
+        cos, sin, middle - middle * cos - middle * sin,
+        -sin, cos, middle + middle * sin - middle * cos,
+    )  # fmt: skip
 
 
-def _shear_x(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-    return _affine(image, 1, 0.3 * m * _sign(rng), 0, 0, 1, 0)
+# fmt: off
+_MOTIONS: dict[str, Motion] = {
+    "rotate":      _rotation,
+    "shear_x":     lambda m, side: (1, 0.3 * m, 0, 0, 1, 0),
+    "shear_y":     lambda m, side: (1, 0, 0, 0.3 * m, 1, 0),
+    "translate_x": lambda m, side: (1, 0, _TRANSLATE * side * m, 0, 1, 0),
+    "translate_y": lambda m, side: (1, 0, 0, 0, 1, _TRANSLATE * side * m),
+}
+# fmt: on
 
 
-def _shear_y(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-    return _affine(image, 1, 0, 0, 0.3 * m * _sign(rng), 1, 0)
+def _moved(motion: Motion, mirrored: bool) -> Operation:
+    def operation(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
+        return _warped(image, motion(m * _sign(rng), image.width), mirrored)
 
-
-def _translate_x(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-    return _affine(image, 1, 0, _TRANSLATE * image.width * m * _sign(rng), 0, 1, 0)
-
-
-def _translate_y(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-    return _affine(image, 1, 0, 0, 0, 1, _TRANSLATE * image.height * m * _sign(rng))
+    return operation
 
 
 def _cutout(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
@@ -191,14 +213,11 @@ def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance], reference: bo
 
 
 OPERATIONS: dict[str, Operation] = {
+    **{name: _moved(motion, mirrored=True) for name, motion in _MOTIONS.items()},
+    **{f"{name}_reference": _moved(motion, mirrored=False) for name, motion in _MOTIONS.items()},
     "auto_contrast": lambda image, m, rng: ImageOps.autocontrast(image),
     "equalize": lambda image, m, rng: ImageOps.equalize(image),
     "invert": lambda image, m, rng: ImageOps.invert(image),
-    "rotate": _rotate,
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "translate_x": _translate_x,
-    "translate_y": _translate_y,
     "cutout": _cutout,
     "posterize": _posterize,
     "posterize_reference": _posterize_reference,

@@ -57,6 +57,11 @@ class World:
         return any(self.gather(flag))
 
 
+def leads() -> bool:
+    """Say whether this process is the one that writes and speaks, inside `joined` or after it."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that torchrun started, if it did, for the time of the context."""

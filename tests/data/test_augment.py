@@ -1,0 +1,186 @@
+"""Augmentation: what each operation does to pixels, and what it does as the magnitude grows."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from effnetv2.data.augment import (
+    AUGMENTATIONS,
+    GROWING,
+    OPERATIONS,
+    REFERENCE,
+    Augmentation,
+    augment,
+    side_needed,
+)
+
+
+def picture(width: int = 48, height: int = 48) -> Image.Image:
+    """Return slopes of three colours under a little noise."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    slopes = np.stack([20 + 200 * x, 40 + 180 * y, 20 + 220 * (1 - x) * y], -1)
+    noise = np.random.default_rng(0).normal(0, 8, slopes.shape)
+    return Image.fromarray((slopes + noise).clip(0, 255).astype(np.uint8))
+
+
+PICTURE = picture()
+RAMP = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(3).reshape(16, 16, 3))
+"""Every value there is."""
+TURNED = AUGMENTATIONS["none"]
+WITHOUT_STRENGTH = ("auto_contrast", "equalize", "invert")
+
+
+def change(name: str, magnitude: float) -> float:
+    """Return by how much an operation moves pixels on average, over eight draws."""
+    before = np.asarray(PICTURE).astype(float)
+    after = [
+        np.asarray(OPERATIONS[name](PICTURE, magnitude / 10, random.Random(seed)))
+        for seed in range(8)
+    ]
+    return float(np.mean([np.abs(a - before).mean() for a in after]))
+
+
+@pytest.mark.parametrize("magnitude", [0, 3.3, 10, 25])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_keeps_size_mode_and_its_input(name: str, magnitude: float) -> None:
+    image = picture(31, 20)
+    before = image.tobytes()
+    found = OPERATIONS[name](image, magnitude / 10, random.Random(0))
+    assert (found.size, found.mode) == ((31, 20), "RGB")
+    assert image.tobytes() == before
+
+
+@pytest.mark.parametrize("name", [n for n in GROWING if n not in WITHOUT_STRENGTH])
+def test_a_growing_operation_of_no_strength_changes_nothing(name: str) -> None:
+    assert change(name, 0) == 0
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_growing_operation_changes_more_as_the_magnitude_grows(name: str) -> None:
+    changes = [change(name, magnitude) for magnitude in (1, 2.5, 5, 7.5, 10)]
+    assert changes == sorted(changes)
+    if name not in WITHOUT_STRENGTH:
+        assert changes[-1] > 1.5 * changes[1] > 0
+
+
+def test_the_reference_has_the_sixteen_operations() -> None:
+    assert len(set(REFERENCE)) == 16
+    assert {*REFERENCE, *GROWING} <= OPERATIONS.keys()
+    assert {name.removesuffix("_reference") for name in REFERENCE} == {*GROWING, "invert"}
+
+
+def test_posterize_of_the_reference_weakens_as_the_magnitude_grows() -> None:
+    def values(magnitude: float) -> int:
+        image = OPERATIONS["posterize_reference"](RAMP, magnitude / 10, random.Random(0))
+        return len(np.unique(np.asarray(image)))
+
+    assert [values(m) for m in (5, 10, 15)] == [2**2, 2**4, 2**6]
+    assert values(20) == values(22.5) == values(30) == 256
+    assert change("posterize_reference", 5) > change("posterize_reference", 10) > 0
+
+
+@pytest.mark.parametrize("magnitude", [10, 15, 25])
+def test_solarize_of_the_reference_does_nothing_from_10_on(magnitude: float) -> None:
+    assert change("solarize_reference", magnitude) == 0
+
+
+def test_solarize_of_the_reference_inverts_all_at_0_and_half_at_5() -> None:
+    levels = np.asarray(RAMP)
+    solarize = OPERATIONS["solarize_reference"]
+    assert np.array_equal(np.asarray(solarize(RAMP, 0.0, random.Random(0))), 255 - levels)
+    found = np.asarray(solarize(RAMP, 0.5, random.Random(0)))
+    assert np.array_equal(found, np.where(levels < 128, levels, 255 - levels))
+
+
+@pytest.mark.parametrize("name", ["color", "contrast", "brightness", "sharpness"])
+def test_an_enhancement_of_the_reference_is_neutral_at_5_only(name: str) -> None:
+    assert change(f"{name}_reference", 5) == 0
+    assert change(f"{name}_reference", 1) > 0 < change(f"{name}_reference", 10)
+
+
+def test_the_same_random_numbers_make_the_same_picture() -> None:
+    how = replace(AUGMENTATIONS["photo"], flip="dihedral")
+    made = [augment(PICTURE, how, 24, 7.0, random.Random(s)).tobytes() for s in (3, 3, 4)]
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_magnitude_0_leaves_crop_and_flip_alone(name: str) -> None:
+    how = AUGMENTATIONS[name]
+    bare = replace(how, operations=())
+    for seed in range(10):
+        found = augment(PICTURE, how, 24, 0.0, random.Random(seed))
+        assert found.tobytes() == augment(PICTURE, bare, 24, 9.0, random.Random(seed)).tobytes()
+
+
+def test_a_full_magnitude_changes_nearly_every_picture() -> None:
+    how = replace(TURNED, operations=GROWING)
+    made = [augment(PICTURE, how, 48, 10.0, random.Random(s)).tobytes() for s in range(20)]
+    assert made.count(PICTURE.tobytes()) <= 2
+    assert len(set(made)) >= 15
+
+
+def test_dihedral_makes_the_eight_turns_and_mirrorings() -> None:
+    levels = np.asarray(PICTURE)
+    turns = [np.rot90(side, k) for side in (levels, levels[:, ::-1]) for k in range(4)]
+    how = replace(TURNED, flip="dihedral")
+    made = {augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(100)}
+    assert made == {turn.tobytes() for turn in turns}
+    assert len(made) == 8
+
+
+def test_horizontal_mirrors_half_and_none_none() -> None:
+    both = {PICTURE.tobytes(), PICTURE.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()}
+    how = replace(TURNED, flip="horizontal")
+    made = [augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(200)]
+    assert set(made) == both
+    assert 70 < made.count(PICTURE.tobytes()) < 130
+    assert augment(PICTURE, TURNED, 48, 0, random.Random(0)).tobytes() == PICTURE.tobytes()
+
+
+def test_crops_lie_inside_and_keep_area_and_aspect() -> None:
+    width, height = 240, 160
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    where = Image.fromarray(np.stack([x, y, y], -1).astype(np.uint8))  # a pixel tells its place
+    how = Augmentation(area=(0.25, 1.0), aspect=4 / 3, flip="none")
+
+    def stretch(places: np.ndarray) -> tuple[float, float]:
+        """Return where a row of 20 mean places begins and how long it is, to a pixel or two."""
+        step = (places[17] - places[2]) / 15
+        return places[2] - 2.5 * step + 0.5, 20 * step
+
+    shares = []
+    for seed in range(200):
+        found = np.asarray(augment(where, how, 20, 0, random.Random(seed))).astype(float)
+        left, w = stretch(found[..., 0].mean(0))
+        top, h = stretch(found[..., 1].mean(1))
+        assert -2 < left
+        assert left + w < width + 2
+        assert -2 < top
+        assert top + h < height + 2
+        assert 0.7 < w / h < 1.43
+        shares.append(w * h / (width * height))
+    assert 0.23 < min(shares) < 0.3
+    assert 0.6 < max(shares) < 0.95  # the largest 4:3 crop of 3:2 is 8/9 of it
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_no_shape_of_picture_is_too_odd_to_crop(name: str) -> None:
+    how = AUGMENTATIONS[name]
+    for width in (1, 2, 7, 20, 53, 97):
+        for height in (1, 3, 20, 53, 101):
+            image = Image.new("RGB", (width, height))
+            for seed in range(10):
+                assert augment(image, how, 8, 0, random.Random(seed)).size == (8, 8)
+
+
+@pytest.mark.parametrize("smallest", [0.05, 0.25, 0.7, 1.0])
+@pytest.mark.parametrize("resolution", [32, 128, 171, 300])
+def test_the_side_needed_just_keeps_the_smallest_crop_from_being_enlarged(
+    smallest: float, resolution: int
+) -> None:
+    side = side_needed(Augmentation(area=(smallest, 1.0)), resolution)
+    assert side * smallest**0.5 >= resolution > (side - 1) * smallest**0.5
