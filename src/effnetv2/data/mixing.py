@@ -35,10 +35,11 @@ def mix(images: Tensor, targets: Tensor, mixup: float, cutmix: float) -> tuple[T
 
 def _beta(alpha: float, n: int) -> Tensor:
     """Draw Beta(alpha, alpha), the larger of x and 1 - x: a sample stays mostly itself."""
-    gamma = torch._standard_gamma(torch.full((2, n), alpha))
-    # Tiny alphas underflow to 0 / 0: then one of the two is all.
-    x = torch.nan_to_num(gamma[0] / gamma.sum(0), nan=1.0)
-    return torch.maximum(x, 1 - x)
+    gamma = torch._standard_gamma(torch.full((2, n), float(alpha)))
+    larger = gamma.amax(0)
+    # Of tiny alphas both may be too small for a float, which is not an even share: one is all.
+    lost = larger <= torch.finfo(gamma.dtype).tiny
+    return torch.where(lost, 1.0, larger / gamma.sum(0))
 
 
 def _outside(alpha: float, n: int, h: int, w: int) -> Tensor:

@@ -88,7 +88,7 @@ def train(
         journal.step(state.step, loss, rate, norm, look=stopping or validating)
         if validating and data.val is not None:
             state.average.copy_to(averaged)
-            how = recipe.preprocessing
+            how = recipe.shown(phase)
             seen = predictions(averaged, data.val, how, machine, workers=workers, world=world)
             state.losses.append(seen.loss)
             journal.validation(state.step, how.resolution, seen)

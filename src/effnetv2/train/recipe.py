@@ -1,6 +1,6 @@
 """A recipe says everything a run depends on, and nothing else."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from effnetv2.arch.presets import V2_B0
@@ -9,7 +9,7 @@ from effnetv2.data.augment import AUGMENTATIONS, Augmentation
 from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.errors import InputError
 from effnetv2.train.optim import Optimizer
-from effnetv2.train.schedules import LearningRate, Plateau, Progression
+from effnetv2.train.schedules import LearningRate, Phase, Plateau, Progression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,14 @@ class Recipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     seed: int = 0
+
+    def shown(self, phase: Phase) -> Preprocessing:
+        """Return how validation pictures are shown in `phase`: as much larger than it as at last.
+
+        A network that has only seen small pictures would be misjudged on large ones.
+        """
+        ratio = phase.resolution / self.progression.resolution[1]
+        return replace(self.preprocessing, resolution=round(self.preprocessing.resolution * ratio))
 
     def __post_init__(self) -> None:
         p = self.progression
