@@ -54,9 +54,9 @@ AUGMENTATIONS = {
     "imagenet": Augmentation(area=(0.05, 1.0), operations=REFERENCE),
     "photo":    Augmentation(area=(0.25, 1.0), operations=GROWING),
     # Pictures without an up or a down, where a dark spot is the message: inspection, microscopy.
-    "surface":  Augmentation(area=(0.7, 1.0), aspect=1.1, flip="dihedral",
+    "surface":  Augmentation(area=(0.85, 1.0), aspect=1.1, flip="dihedral",
                              operations=("rotate", "shear_x", "shear_y", "translate_x",
-                                         "translate_y", "brightness", "contrast", "sharpness")),
+                                         "translate_y", "contrast")),
     # Characters: a mirrored one is another one.
     "glyph":    Augmentation(area=(0.7, 1.0), aspect=1.2, flip="none",
                              operations=("rotate", "shear_x", "shear_y", "translate_x",

@@ -59,8 +59,9 @@ def train(
         state.model.compile()
     replica = world.wrap(state.model)
     weights = class_weights(recipe, data.train).to(machine.device)
+    over = recipe.plateau.stops(state.losses, timeline.epoch(state.step))
     batches = training_batches(
-        data.train, recipe.augmentation, requests(timeline, state.step, world),
+        data.train, recipe.augmentation, [] if over else requests(timeline, state.step, world),
         seed=recipe.seed, workers=workers,
     )  # fmt: skip
 

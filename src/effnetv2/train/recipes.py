@@ -160,6 +160,20 @@ def transfer(images: int, choice: DataChoice, network: Network) -> Recipe:
     )
 
 
+# fmt: off
+# How strong the default recipe lets each kind of augmentation become: judged by validation
+# pictures, see docs/log.md.
+#              RandAugment mixup
+STRENGTHS = {
+    "photo":    ((2, 8),  (0, 0.1)),
+    "surface":  ((0, 3),  (0, 0)),
+    "glyph":    ((1, 5),  (0, 0)),
+    "imagenet": ((5, 15), (0, 0.2)),
+    "none":     ((0, 0),  (0, 0)),
+}
+# fmt: on
+
+
 def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) -> Recipe:
     """From scratch on a user's own pictures: sizes from the pictures, length from their number."""
     images = len(data.train)
@@ -169,6 +183,9 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
     batch_size = wishes.batch_size or (32 if images < 20_000 else 128)
     epochs = wishes.epochs or float(round(min(60.0, max(20.0, 120_000 / images))))
     steps = epochs * images / batch_size
+    kind = wishes.augmentation or data.augmentation
+    augment = augmentation(kind)
+    randaugment, mixup = STRENGTHS[kind]
     return Recipe(
         data=choice,
         network=network,
@@ -176,11 +193,11 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
             resolution=(max(32, round(sizes.train / 2 / 16) * 16), sizes.train),
             dropout=(0.1, 0.3),
             drop_path=(0.0, 0.1),
-            randaugment=(1.0, 5.0),
-            mixup=(0.0, 0.1),
+            randaugment=randaugment,
+            mixup=mixup,
             multiple=16,
         ),
-        augmentation=augmentation(wishes.augmentation or data.augmentation),
+        augmentation=augment,
         preprocessing=Preprocessing(resolution=sizes.eval),
         epochs=epochs,
         batch_size=batch_size,

@@ -1,0 +1,64 @@
+"""Write the table of measured numbers into README.md from the JSON under benchmarks/results.
+
+python benchmarks/tables.py
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- measured: benchmarks/tables.py writes this -->", "<!-- end of measured -->"
+WHAT = {
+    "elpv": "ELPV solar cells, 656 test pictures, V2-B0 from scratch",
+    "mnist5k": "MNIST, 4,000 training digits, V2-B0 from scratch",
+    "imagenette": "Imagenette 160 px, V2-B0 from scratch",
+}
+
+
+def result(name: str) -> Any:
+    """Return the result `name`, or None before it was measured."""
+    path = HERE / "results" / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """Yield (what, number, command)."""
+    for name, what in WHAT.items():
+        if found := result(name):
+            spread = f" ± {found['top1_sd']:.2%}" if found["top1_sd"] is not None else ""
+            number = f"{found['top1_mean']:.2%}{spread} top-1, {found['seconds_mean'] / 60:.0f} min"
+            yield what, f"{number} (n = {found['n']})", found["command"].strip()
+    if found := result("progressive"):
+        time, gain = found["time_ratio"], found["top1_difference"]
+        low, high = gain["interval"]
+        yield (
+            "progressive against fixed size and strength, same epochs",
+            f"{time['mean']:.2f} × the time ({time['interval'][0]:.2f} to "
+            f"{time['interval'][1]:.2f}), top-1 {gain['mean']:+.1%} ({low:+.1%} to {high:+.1%})",
+            found["command"],
+        )
+    if found := result("step"):
+        for r in found["rows"]:
+            if r["setting"] == "bf16 channels_last":
+                yield (
+                    f"one training step, {r['ours']} beside {r['theirs']}, {r['setting']}",
+                    f"{r['time_ratio']:.2f} × the time ({r['quartiles'][0]:.2f} to "
+                    f"{r['quartiles'][1]:.2f})",
+                    found["command"],
+                )
+
+
+def main() -> None:
+    """Replace what stands between the marks."""
+    readme = HERE.parent / "README.md"
+    before, _, rest = readme.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    table = ["| what | measured | command |", "|---|---|---|"]
+    table += [f"| {what} | {number} | `{command}` |" for what, number, command in rows()]
+    readme.write_text(before + BEGIN + "\n" + "\n".join(table) + "\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()
