@@ -1,6 +1,7 @@
 """Augmentation: what each operation does to pixels, and what it does as the magnitude grows."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from effnetv2.data.augment import (
     OPERATIONS,
     REFERENCE,
     Augmentation,
+    Flip,
     augment,
     side_needed,
 )
@@ -132,13 +134,19 @@ def test_dihedral_makes_the_eight_turns_and_mirrorings() -> None:
     assert len(made) == 8
 
 
-def test_horizontal_mirrors_half_and_none_none() -> None:
-    both = {PICTURE.tobytes(), PICTURE.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes()}
-    how = replace(BARE, flip="horizontal")
-    made = [augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(200)]
-    assert set(made) == both
-    assert 70 < made.count(PICTURE.tobytes()) < 130
-    assert augment(PICTURE, BARE, 48, 0, random.Random(0)).tobytes() == PICTURE.tobytes()
+@pytest.mark.parametrize(
+    ("flip", "sideways", "upside_down"),
+    [("none", (1,), (1,)), ("horizontal", (1, -1), (1,)), ("both", (1, -1), (1, -1))],
+)
+def test_a_flip_shows_each_of_its_views_as_often(
+    flip: Flip, sideways: tuple[int, ...], upside_down: tuple[int, ...]
+) -> None:
+    levels = np.asarray(PICTURE)
+    expected = {levels[::y, ::x].tobytes() for x in sideways for y in upside_down}
+    how = replace(BARE, flip=flip)
+    made = Counter(augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(200))
+    assert made.keys() == expected
+    assert min(made.values()) > 0.6 * 200 / len(expected)
 
 
 def test_crops_lie_inside_and_keep_area_and_aspect() -> None:

@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=int, help="pictures of one update")
     add("--size", type=int, help="side of the last phase's pictures, in pixels")
     add("--learning-rate", type=float)
-    add("--augment", metavar="KIND", help="photo, surface (no up or down), glyph, imagenet, none")
+    add(
+        "--augment",
+        metavar="KIND",
+        help="photo, aligned (same way round), surface (no up or down), glyph, imagenet, none",
+    )
     add("--class-weights", choices=("none", "balanced"), help="even out rare classes")
     add("--patience", type=int, metavar="N", help="stop after N validations without gain")
     add("--min-epochs", type=float, metavar="E", help="but not before E epochs")

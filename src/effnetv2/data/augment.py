@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-Flip = Literal["none", "horizontal", "dihedral"]
+Flip = Literal["none", "horizontal", "both", "dihedral"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Augmentation:
     aspect: float = 4 / 3
     """Crops are up to this many times as wide as high, or as high as wide."""
     flip: Flip = "horizontal"
-    """`dihedral`: the eight turns and mirrorings of a square."""
+    """`both`: sideways and upside down. `dihedral`: the eight turns and mirrorings of a square."""
     operations: tuple[str, ...] = ()
     """RandAugment's choice, of `OPERATIONS`; none switches it off."""
     layers: int = 2
@@ -57,6 +57,9 @@ AUGMENTATIONS = {
     "surface":  Augmentation(area=(0.85, 1.0), aspect=1.1, flip="dihedral",
                              operations=("rotate", "shear_x", "shear_y", "translate_x",
                                          "translate_y", "contrast")),
+    # Parts that always lie the same way round: turned or sheared, they would look damaged.
+    "aligned":  Augmentation(area=(0.8, 1.0), aspect=1.1, flip="both",
+                             operations=("translate_x", "translate_y", "contrast")),
     # Characters: a mirrored one is another one.
     "glyph":    Augmentation(area=(0.7, 1.0), aspect=1.2, flip="none",
                              operations=("rotate", "shear_x", "shear_y", "translate_x",
@@ -103,8 +106,8 @@ _TURNS = (
     None,
     Image.Transpose.FLIP_LEFT_RIGHT,
     Image.Transpose.FLIP_TOP_BOTTOM,
-    Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_270,
     Image.Transpose.TRANSPOSE,
     Image.Transpose.TRANSVERSE,
@@ -112,7 +115,7 @@ _TURNS = (
 
 
 def _flipped(image: Image.Image, flip: Flip, rng: random.Random) -> Image.Image:
-    turn = rng.choice(_TURNS[: {"none": 1, "horizontal": 2, "dihedral": 8}[flip]])
+    turn = rng.choice(_TURNS[: {"none": 1, "horizontal": 2, "both": 4, "dihedral": 8}[flip]])
     return image if turn is None else image.transpose(turn)
 
 

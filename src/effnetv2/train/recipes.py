@@ -167,6 +167,7 @@ def transfer(images: int, choice: DataChoice, network: Network) -> Recipe:
 STRENGTHS = {
     "photo":    ((2, 8),  (0, 0.1)),
     "surface":  ((0, 3),  (0, 0)),
+    "aligned":  ((0, 3),  (0, 0)),
     "glyph":    ((1, 5),  (0, 0)),
     "imagenet": ((5, 15), (0, 0.2)),
     "none":     ((0, 0),  (0, 0)),
