@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from effnetv2.arch.presets import PRESETS, V2_S
+from effnetv2.arch.presets import PRESETS, V2_B0, V2_S
 from effnetv2.arch.spec import Network, Stage
 from effnetv2.config import changed, digest, from_data, from_json, override, to_data, to_json
 from effnetv2.data.augment import AUGMENTATIONS
@@ -15,7 +15,9 @@ from effnetv2.errors import InputError
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.schedules import Plateau, Progression
 
-PLAIN = Recipe(data=DataChoice(source="photos"), preprocessing=Preprocessing(resolution=224))
+PLAIN = Recipe(
+    data=DataChoice(source="photos"), network=V2_B0, preprocessing=Preprocessing(resolution=224)
+)
 RECIPE = replace(
     PLAIN,
     data=DataChoice(source="Fotos der Küche/猫", val=0.15, bad_files="fail"),
@@ -40,6 +42,7 @@ def test_a_network_survives_json(net: Network) -> None:
 def test_a_missing_field_takes_its_default() -> None:
     old: dict[str, Any] = {
         "data": {"source": "photos"},
+        "network": to_data(V2_B0),
         "preprocessing": {"resolution": 224},
         "plateau": {},
     }

@@ -16,6 +16,7 @@ LEVELS = [
     {"train"},
     {"report"},
     {"search", "study", "detect", "deploy"},
+    {"api"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -84,8 +85,8 @@ def test_the_file_graph_has_no_cycles_and_is_not_deep() -> None:
             chains[module] = (module, *max(below, key=len, default=()))
         return chains[module]
 
-    chain = max((longest(module, ()) for module in FILES), key=len)
-    assert len(chain) <= DEEPEST, f"{len(chain)} files deep: {' → '.join(chain)}"
+    chain = max((longest(module, ()) for module in FILES if module != PACKAGE), key=len)
+    assert len(chain) - 1 <= DEEPEST, f"{len(chain) - 1} imports deep: {' → '.join(chain)}"
 
 
 def room(module: str) -> str:

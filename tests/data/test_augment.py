@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from effnetv2.data.augment import (
     augment,
     side_needed,
 )
+from effnetv2.errors import InputError
 
 
 def picture(width: int = 48, height: int = 48) -> Image.Image:
@@ -183,6 +185,14 @@ def test_no_shape_of_picture_is_too_odd_to_crop(name: str) -> None:
             image = Image.new("RGB", (width, height))
             for seed in range(10):
                 assert augment(image, how, 8, 0, random.Random(seed)).size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"area": (0.0, 1.0)}, {"area": (0.9, 0.5)}, {"aspect": 0.75}, {"layers": -1}]
+)
+def test_an_augmentation_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"augmentation {next(iter(wrong))} "):
+        Augmentation(**wrong)
 
 
 @pytest.mark.parametrize("smallest", [0.05, 0.25, 0.7, 1.0])

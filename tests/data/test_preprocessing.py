@@ -1,5 +1,7 @@
 """Preprocessing against torchvision's, and the memory that a batch lies in."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from effnetv2.data.preprocessing import (
     normalise,
     stack,
 )
+from effnetv2.errors import InputError
 
 RNG = np.random.default_rng(0)
 HALF = (0.5, 0.5, 0.5)
@@ -108,6 +111,14 @@ def test_a_batch_lies_channels_last_and_stays_so(n: int) -> None:
     scaled = normalise(batch, HALF, HALF)
     assert scaled.is_contiguous(memory_format=torch.channels_last)
     assert np.array_equal(batch[0].permute(1, 2, 0).numpy(), np.asarray(images[0]))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"resolution": 0}, {"fraction": 0.0}, {"fraction": 1.5}, {"std": (0.5, 0.0, 0.5)}]
+)
+def test_preprocessing_that_shows_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"preprocessing {next(iter(wrong))} is "):
+        Preprocessing(**({"resolution": 32} | wrong))
 
 
 def test_a_batch_does_not_share_memory_with_its_pictures() -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from effnetv2.arch.presets import TINY
 from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.errors import InputError
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.run import Run, write_text
 
-RECIPE = Recipe(data=DataChoice(source="x"), preprocessing=Preprocessing(resolution=64))
+RECIPE = Recipe(
+    data=DataChoice(source="x"), network=TINY, preprocessing=Preprocessing(resolution=64)
+)
 
 
 def test_a_run_gives_its_recipe_back(tmp_path: Path) -> None:

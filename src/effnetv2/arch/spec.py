@@ -30,7 +30,10 @@ class Stage:
     def __post_init__(self) -> None:
         _require(self.op in get_args(Op), f"stage op {self.op!r} is not one of {get_args(Op)}")
         _require(self.expand >= 1, f"stage expand is {self.expand}; it must be at least 1")
-        _require(self.kernel % 2 == 1, f"stage kernel is {self.kernel}; it must be odd")
+        _require(
+            self.kernel % 2 == 1 and self.kernel > 0,
+            f"stage kernel is {self.kernel}; it must be odd and positive",
+        )
         _require(
             1 <= self.stride <= self.kernel,
             f"stage stride is {self.stride}; it must lie between 1 and the kernel ({self.kernel})",

@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print accuracy and its kin; classes are matched by name."""
-    from effnetv2 import api
+    from effnetv2.api import evaluate, load
 
-    classifier = api.load(args.run, device=args.device)
-    found = api.evaluate(
+    classifier = load(args.run, device=args.device)
+    found = evaluate(
         classifier, args.data, batch_size=args.batch_size, workers=args.workers, quiet=False
     )
     for note in found["notes"]:

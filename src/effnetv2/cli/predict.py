@@ -22,10 +22,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the likeliest labels of each picture, in the order given; broken ones are named."""
     if args.top < 1:
         raise InputError(f"--top is {args.top}; give at least 1")
-    from effnetv2 import api
+    from effnetv2.api import load
     from effnetv2.train.display import Display
 
-    classifier = api.load(args.run, device=args.device)
+    classifier = load(args.run, device=args.device)
     files = list(_files(args.pictures))
     found, bad = [], 0
     with Display(silent=not args.json).counting("predicting", len(files)) as progress:

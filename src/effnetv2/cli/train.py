@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         settings["compile"] = "true"
     folder = Path(args.resume or args.to or Path("runs", Path(args.data).resolve().name))
 
-    from effnetv2 import api
+    from effnetv2.api import resume, train
     from effnetv2.train.loop import Interruption
     from effnetv2.train.world import leads
 
@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
     }
     try:
         if args.resume:
-            api.resume(folder, **how)
+            resume(folder, **how)
         else:
-            api.train(
+            train(
                 args.data,
                 folder,
                 model=args.model,

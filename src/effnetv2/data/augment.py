@@ -15,6 +15,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from effnetv2.errors import InputError
+
 Flip = Literal["none", "horizontal", "both", "dihedral"]
 
 
@@ -32,6 +34,16 @@ class Augmentation:
     """RandAugment's choice, of `OPERATIONS`; none switches it off."""
     layers: int = 2
     """How many operations follow one another."""
+
+    def __post_init__(self) -> None:
+        low, high = self.area
+        for ok, complaint in (
+            (0 < low <= high <= 1, f"area is {self.area}; give two growing shares in (0, 1]"),
+            (self.aspect >= 1, f"aspect is {self.aspect}; it must be at least 1"),
+            (self.layers >= 0, f"layers are {self.layers}; give 0 or more"),
+        ):
+            if not ok:
+                raise InputError(f"augmentation {complaint}")
 
 
 # The authors' sixteen (their autoaugment.py), some of which weaken or saturate with magnitude.

@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from effnetv2.errors import InputError
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Crop = Literal["center", "squash"]
 
@@ -28,6 +30,15 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        for ok, complaint in (
+            (self.resolution >= 1, f"resolution is {self.resolution}; it must be at least 1"),
+            (0 < self.fraction <= 1, f"fraction is {self.fraction}; it must be in (0, 1]"),
+            (min(self.std) > 0, f"std is {self.std}; it must be positive"),
+        ):
+            if not ok:
+                raise InputError(f"preprocessing {complaint}")
 
     @property
     def side_needed(self) -> int:

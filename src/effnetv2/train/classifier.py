@@ -16,7 +16,6 @@ from effnetv2.data.decode import read, rgb
 from effnetv2.data.preprocessing import Preprocessing, stack
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
-from effnetv2.train.evaluate import logits
 from effnetv2.train.machine import Machine
 from effnetv2.train.run import replacing, write_text
 from effnetv2.version import __version__
@@ -140,7 +139,7 @@ class Classifier:
         images = [image for _, image, _ in batch if image is not None]
         rows: Iterator[tuple[list[float], list[int]]] = iter(())
         if images:
-            scores = logits(self.model, stack(images), self.card.preprocessing, self.machine)
+            scores = self.machine.logits(self.model, stack(images), self.card.preprocessing)
             best = scores.softmax(1).cpu().topk(min(top, len(self.classes)), 1)
             rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
         for name, image, error in batch:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchmetrics.functional import classification as metric
 
 from effnetv2.data.loader import evaluation_batches
-from effnetv2.data.preprocessing import Preprocessing, normalise
+from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.data.samples import Samples
 from effnetv2.train.machine import Machine
 from effnetv2.train.world import World
@@ -130,7 +130,7 @@ def predictions(
     numbers: list[Tensor] = []
     with torch.inference_mode():
         for images, _, where in batches:
-            rows.append(logits(model, images, how, machine).cpu())
+            rows.append(machine.logits(model, images, how).cpu())
             numbers.append(where)
             if progress:
                 progress(sum(map(len, numbers)))
@@ -141,14 +141,6 @@ def predictions(
     place = torch.cat([part[1] for part in parts]).argsort()
     labels = torch.from_numpy(samples.labels).long()
     return Predictions(torch.cat([part[0] for part in parts])[place], labels)
-
-
-def logits(model: nn.Module, images: Tensor, how: Preprocessing, machine: Machine) -> Tensor:
-    """Return float32 logits `(n, classes)` of uint8 images `(n, 3, h, w)`."""
-    x = normalise(images.to(machine.device, non_blocking=True), how.mean, how.std)
-    with machine.autocast():
-        y: Tensor = model(x)
-    return y.float()
 
 
 @torch.no_grad()
@@ -172,7 +164,7 @@ def recalibrate(
         samples.subset(chosen), how, batch_size=64, rank=0, ranks=1, workers=0
     ):
         if len(images) > 1:
-            logits(model, images, how, machine)
+            machine.logits(model, images, how)
     for m, momentum in zip(norms, momenta, strict=True):
         m.momentum = momentum
     model.eval()

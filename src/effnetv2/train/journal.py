@@ -5,6 +5,7 @@ accelerator wait.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from effnetv2.errors import InputError
 from effnetv2.train.display import Display
-from effnetv2.train.evaluate import Predictions
 from effnetv2.train.run import Run
 from effnetv2.train.schedules import Timeline
 from effnetv2.train.world import World
@@ -63,14 +63,13 @@ class Journal:
         self.display.step(record)
         self._clear()
 
-    def validation(self, step: int, resolution: int, seen: Predictions) -> None:
+    def validation(self, step: int, resolution: int, seen: Mapping[str, float]) -> None:
         """Note what the averaged network says of the validation pictures after `step` steps."""
         record = {
             "step": step,
             "epoch": self.timeline.epoch(step),
             "resolution": resolution,
-            "loss": seen.loss,
-            **seen.summary(),
+            **seen,
         }
         self._write("val", record)
         self.display.validation(record)

@@ -92,7 +92,7 @@ def train(
             how = recipe.shown(phase)
             seen = predictions(averaged, data.val, how, machine, workers=workers, world=world)
             state.losses.append(seen.loss)
-            journal.validation(state.step, how.resolution, seen)
+            journal.validation(state.step, how.resolution, {"loss": seen.loss, **seen.summary()})
         if world.leads and (stopping or last or journal.save_is_due()):
             run.save(state.dump())
             journal.saved(state.step)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
+from effnetv2.data.preprocessing import Preprocessing, normalise
 from effnetv2.errors import InputError
 
 
@@ -47,6 +49,13 @@ class Machine:
         """Return the context in which a forward pass runs."""
         mixed = self.precision == torch.bfloat16
         return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+
+    def logits(self, model: nn.Module, images: Tensor, how: Preprocessing) -> Tensor:
+        """Return float32 logits `(n, classes)` of uint8 images `(n, 3, h, w)`."""
+        x = normalise(images.to(self.device, non_blocking=True), how.mean, how.std)
+        with self.autocast():
+            y: Tensor = model(x)
+        return y.float()
 
     @contextlib.contextmanager
     def explained(self, where: str) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from effnetv2.arch.presets import V2_B0
 from effnetv2.arch.spec import Network
 from effnetv2.data.augment import AUGMENTATIONS, Augmentation
 from effnetv2.data.preprocessing import Preprocessing
@@ -31,9 +30,9 @@ class Recipe:
     """The full configuration of a training run; equal recipes are the same run."""
 
     data: DataChoice
+    network: Network
     preprocessing: Preprocessing
     """How pictures are shown in validation, test and prediction."""
-    network: Network = V2_B0
     progression: Progression = field(default_factory=Progression)
     augmentation: Augmentation = AUGMENTATIONS["photo"]
     epochs: float = 30.0
