@@ -20,7 +20,6 @@ from effnetv2.train.display import Display
 from effnetv2.train.evaluate import predictions
 from effnetv2.train.finish import evaluation
 from effnetv2.train.machine import Machine
-from effnetv2.train.recipe import DataChoice
 from effnetv2.train.recipes import Wishes
 from effnetv2.train.world import leads
 
@@ -29,32 +28,30 @@ def train(
     data: str | Path,
     to: str | Path,
     *,
-    model: str | Network = "v2-b0",
+    model: str | Network | None = None,
     recipe: str = "default",
     epochs: float | None = None,
     batch_size: int | None = None,
     size: int | None = None,
     learning_rate: float | None = None,
     augmentation: str | None = None,
-    val: float = 0.1,
-    test: float = 0.1,
-    split_seed: int = 0,
-    bad_files: Literal["skip", "fail"] = "skip",
+    val: float | None = None,
+    test: float | None = None,
+    split_seed: int | None = None,
+    bad_files: Literal["skip", "fail"] | None = None,
     settings: Mapping[str, str] | None = None,
     **how: Any,
 ) -> Classifier:
     """Train a network on pictures and return it; the folder `to` keeps the run and its report.
 
     `data` is a folder of class folders (with or without train/val/test), a CSV, or a named set
-    such as `"elpv"`; `val` and `test` are the shares carved where it has no such parts. `model` is
-    a preset, a JSON file, or a `Network`; `recipe` one of `default`, `imagenet`,
+    such as `"elpv"`; `val` and `test` are the shares (0.1 each) carved where it has no such parts.
+    `model` is a preset (V2-B0), a JSON file, or a `Network`; `recipe` one of `default`, `imagenet`,
     `imagenet-released`, `transfer`, or a recipe.json. What is not given follows from the pictures.
     `settings` sets any field of the recipe by dotted path. `how` goes to the launch: `device`,
     `workers`, `save_seconds`, `quiet`. Raises InputError for what cannot be used.
     """
-    choice = DataChoice(
-        source=str(data), val=val, test=test, split_seed=split_seed, bad_files=bad_files
-    )
+    parting = {"val": val, "test": test, "split_seed": split_seed, "bad_files": bad_files}
     wishes = Wishes(
         epochs=epochs,
         batch_size=batch_size,
@@ -63,7 +60,14 @@ def train(
         augmentation=augmentation,
     )
     classifier = launch.start(
-        choice, to, model=model, recipe=recipe, wishes=wishes, settings=settings, **how
+        str(data),
+        to,
+        parting={name: value for name, value in parting.items() if value is not None},
+        model=model,
+        recipe=recipe,
+        wishes=wishes,
+        settings=settings,
+        **how,
     )
     if leads():
         write(Path(to))

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name of a set: elpv, mnist5k, digits, cifar10, …")  # fmt: skip
     add("--to", metavar="FOLDER", help="where the run goes (runs/NAME)")
     add("--resume", metavar="RUN", help="go on with a run where it was cut")
-    add("--model", default="v2-b0", help="a name of `effnetv2 models`, a .json, or "
+    add("--model", help="a name of `effnetv2 models`, a .json, or "
         "package.module:NAME (v2-b0)")  # fmt: skip
     add("--recipe", default="default", help="default, imagenet, imagenet-released, transfer, or "
         "a recipe.json")  # fmt: skip
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--set", action="append", default=[], metavar="PATH=VALUE",
         help="any field of recipe.json, such as optimizer.weight_decay=0.1")  # fmt: skip
     add = parser.add_argument_group("data").add_argument
-    add("--val", type=float, default=0.1, help="share for validation if there is no such part")
-    add("--test", type=float, default=0.1, help="share for the test if there are no parts at all")
-    add("--split-seed", type=int, default=0)
-    add("--bad-files", choices=("skip", "fail"), default="skip", help="broken pictures (skip)")
+    add("--val", type=float, help="share for validation if there is no such part (0.1)")
+    add("--test", type=float, help="share for the test if there are no parts at all (0.1)")
+    add("--split-seed", type=int)
+    add("--bad-files", choices=("skip", "fail"), help="broken pictures (skip)")
     add = parser.add_argument_group("machine").add_argument
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
     add("--precision", choices=("auto", "float32", "bfloat16"))

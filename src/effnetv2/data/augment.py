@@ -53,8 +53,8 @@ REFERENCE = (
     "sharpness_reference", "shear_x_reference", "shear_y_reference", "translate_x_reference",
     "translate_y_reference", "cutout", "solarize_add",
 )  # fmt: skip
-# The same, but all of them grow with magnitude, which adaptive regularisation presumes, and what
-# moves shows its mirror image at the edge: grey would look like something.
+# The same, but what has a strength grows with magnitude, which adaptive regularisation presumes,
+# and what moves shows its mirror image at the edge: grey would look like something.
 GROWING = (
     "auto_contrast", "equalize", "rotate", "posterize", "solarize", "color", "contrast",
     "brightness", "sharpness", "shear_x", "shear_y", "translate_x", "translate_y", "cutout",

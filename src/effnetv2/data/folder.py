@@ -243,5 +243,9 @@ def _natural(name: str) -> tuple[list[str | int], str]:
 
 
 def _composed(name: str) -> str:
-    """Return one spelling of accented letters: macOS and Linux store them differently."""
-    return unicodedata.normalize("NFC", name)
+    """Return one spelling of accented letters: macOS and Linux store them differently.
+
+    Bytes that are no UTF-8 are escaped, so that the name can be written to a file.
+    """
+    printable = name.encode("utf-8", "backslashreplace").decode()
+    return unicodedata.normalize("NFC", printable)

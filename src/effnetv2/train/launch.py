@@ -5,9 +5,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from effnetv2.arch.named import network
+from effnetv2.arch.presets import V2_B0
 from effnetv2.arch.spec import Network
 from effnetv2.config import from_json, override
 from effnetv2.data.check import checked
@@ -22,7 +25,7 @@ from effnetv2.train.journal import Journal
 from effnetv2.train.loop import plan, train
 from effnetv2.train.machine import Machine, available_cores
 from effnetv2.train.recipe import DataChoice, Recipe
-from effnetv2.train.recipes import RECIPES, Wishes, named_recipe
+from effnetv2.train.recipes import Wishes, named_recipe
 from effnetv2.train.record import fingerprint, now, record
 from effnetv2.train.run import Run
 from effnetv2.train.world import World, joined
@@ -32,10 +35,11 @@ SAVE_SECONDS = 60.0
 
 
 def start(
-    choice: DataChoice,
+    source: str,
     to: str | Path,
     *,
-    model: str | Network = "v2-b0",
+    parting: Mapping[str, Any] | None = None,
+    model: str | Network | None = None,
     recipe: str = "default",
     wishes: Wishes | None = None,
     settings: Mapping[str, str] | None = None,
@@ -44,18 +48,27 @@ def start(
     save_seconds: float = SAVE_SECONDS,
     quiet: bool = False,
 ) -> Classifier:
-    """Train a new run in the folder `to`.
+    """Train on what `source` names, a new run in the folder `to`.
 
-    `recipe` is one of `RECIPES` or a recipe.json (whose data and network are then replaced only
-    by what is asked for); `settings` sets any of its fields by dotted path.
+    `parting` sets fields of the recipe's `DataChoice`; `recipe` is one of `RECIPES` or a
+    recipe.json, which then decides whatever is not asked for; `settings` sets any of its fields
+    by dotted path.
     """
     run = Run(Path(to))
     with joined() as world:
         display = Display(silent=quiet or not world.leads)
         if world.leads:
+            run.require_new()
+            fixed = _read(recipe) if recipe.endswith(".json") else None
+            standard = fixed.data if fixed else DataChoice(source=source)
+            choice = replace(standard, source=_absolute(source), **(parting or {}))
             data = _opened(choice, display)
             net = network(model) if isinstance(model, str) else model
-            chosen = _chosen(recipe, data, choice, net, wishes or Wishes())
+            if fixed:
+                chosen = replace(fixed, data=choice, network=net or fixed.network)
+                chosen = (wishes or Wishes()).applied(chosen)
+            else:
+                chosen = named_recipe(recipe, data, choice, net or V2_B0, wishes or Wishes())
             for path, text in (settings or {}).items():
                 chosen = override(chosen, path, text)
             machine = Machine.choose(device, chosen.precision)
@@ -131,14 +144,17 @@ def _opened(choice: DataChoice, display: Display) -> Data:
         return checked(data, choice.bad_files, progress=progress)
 
 
-def _chosen(name: str, data: Data, choice: DataChoice, net: Network, wishes: Wishes) -> Recipe:
-    if name in RECIPES or not name.endswith(".json"):
-        return named_recipe(name, data, choice, net, wishes)
+def _read(file: str) -> Recipe:
     try:
-        recipe = from_json(Recipe, Path(name).read_text(), name)
+        return from_json(Recipe, Path(file).read_text(), file)
     except OSError as e:
-        raise InputError(f"{name}: {e.strerror}; give a recipe.json") from e
-    return wishes.applied(recipe)
+        raise InputError(f"{file}: {e.strerror}; give a recipe.json") from e
+
+
+def _absolute(source: str) -> str:
+    """Return a path from the root, so that the run can go on from anywhere; else a set's name."""
+    path = Path(source).expanduser()
+    return str(path.absolute()) if path.exists() else source
 
 
 def _as_split(choice: DataChoice, run: Run) -> Data:

@@ -37,8 +37,8 @@ class Machine:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             chosen = torch.device(f"cuda:{local_rank}" if device == "cuda" else device)
-            torch.empty(0, device=chosen)
-        except (RuntimeError, AssertionError) as e:
+            torch.empty(0, device=chosen).cpu()
+        except (RuntimeError, AssertionError, NotImplementedError) as e:
             reason = str(e).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason}); try cpu") from e
         if precision == "auto":

@@ -1,5 +1,6 @@
 """A recipe says everything a run depends on, and nothing else."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -68,13 +69,27 @@ class Recipe:
     def __post_init__(self) -> None:
         p = self.progression
         for ok, complaint in (
-            (self.epochs > 0, f"epochs is {self.epochs}; it must be positive"),
+            (0 < self.epochs < math.inf, f"epochs is {self.epochs}; it must be positive"),
             (self.batch_size >= 1, f"batch_size is {self.batch_size}; it must be at least 1"),
             (self.accumulate >= 1, f"accumulate is {self.accumulate}; it must be at least 1"),
             (p.phases >= 1, f"progression.phases is {p.phases}; it must be at least 1"),
             (min(p.resolution) >= 8, f"progression.resolution is {p.resolution}; at least 8 px"),
             (max(p.dropout) < 1 and max(p.drop_path) < 1, "dropout rates must be below 1"),
+            (p.multiple >= 1, f"progression.multiple is {p.multiple}; it must be at least 1"),
+            (
+                min(*p.dropout, *p.drop_path, *p.randaugment, *p.mixup, *p.cutmix) >= 0,
+                "progression: strengths must not be negative",
+            ),
             (self.validate_every > 0, "validate_every must be positive"),
+            (0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)"),
+            (0 <= self.ema_decay < 1, f"ema_decay is {self.ema_decay}; it must be in [0, 1)"),
+            (0 < self.norm_momentum <= 1, "norm_momentum must be in (0, 1]"),
+            (self.plateau.patience >= 0, "plateau.patience must not be negative"),
+            (self.plateau.wait >= 1, "plateau.wait must be at least 1"),
+            (self.learning_rate.peak >= 0, "learning_rate.peak must not be negative"),
+            (0 <= self.optimizer.momentum < 1, "optimizer.momentum must be in [0, 1)"),
+            (0 <= self.optimizer.second < 1, "optimizer.second must be in [0, 1)"),
+            (self.optimizer.weight_decay >= 0, "optimizer.weight_decay must not be negative"),
             (0 <= self.data.val < 1, f"data.val is {self.data.val}; it must be in [0, 1)"),
             (0 <= self.data.test < 1, f"data.test is {self.data.test}; it must be in [0, 1)"),
         ):

@@ -62,6 +62,12 @@ class Wishes:
     augmentation: str | None = None
     """One of `AUGMENTATIONS`."""
 
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "size", "learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"{name} is {value}; give a number above 0")
+
     def applied(self, recipe: Recipe) -> Recipe:
         """Return a fixed recipe with these wishes put in place."""
         p, how = recipe.progression, recipe.preprocessing

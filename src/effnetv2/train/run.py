@@ -41,13 +41,17 @@ class Run:
         """One JSON object a line, in the order of steps."""
         return self.folder / "metrics.jsonl"
 
-    def create(self, recipe: Recipe) -> None:
-        """Make the folder and write the recipe into it; InputError if a run is there already."""
+    def require_new(self) -> None:
+        """Raise InputError if the folder holds a run already."""
         if (self.folder / "recipe.json").exists():
             raise InputError(
                 f"{self.folder} holds a run already; go on with it: "
                 f"effnetv2 train --resume {self.folder}, or name another folder with --to"
             )
+
+    def create(self, recipe: Recipe) -> None:
+        """Make the folder and write the recipe into it; InputError if a run is there already."""
+        self.require_new()
         with writing(self.folder):
             (self.folder / "state").mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "recipe.json", to_json(recipe))
