@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -60,15 +61,16 @@ class Display:
 
     def phases(self, timeline: Timeline) -> None:
         """Print what training will do, a row a phase."""
-        table = Table(title=f"{timeline.steps:,} steps, {timeline.epochs:.0f} epochs")
-        for name in ("phase", "steps", "epochs", "size", "batch", "RandAugment", "mixup", "CutMix",
-                     "dropout", "drop path"):  # fmt: skip
-            table.add_column(name, justify="right")
+        title = f"{timeline.steps:,} steps, {timeline.epochs:.0f} epochs"
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("phase", "steps", "epochs", "px", "batch", "RandAug", "mixup", "CutMix",
+                     "dropout", "path drop"):  # fmt: skip
+            table.add_column(name, justify="right", no_wrap=True)
         for i, p in enumerate(timeline.phases, 1):
             steps = p.stop - p.start
             table.add_row(
                 str(i), f"{steps:,}", f"{steps * p.batch_size / timeline.images:.1f}",
-                f"{p.resolution} px", str(p.batch_size), f"{p.randaugment:.1f}", f"{p.mixup:.2f}",
+                str(p.resolution), str(p.batch_size), f"{p.randaugment:.1f}", f"{p.mixup:.2f}",
                 f"{p.cutmix:.2f}", f"{p.dropout:.2f}", f"{p.drop_path:.2f}",
             )  # fmt: skip
         self.console.print(table)

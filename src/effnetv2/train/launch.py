@@ -138,7 +138,8 @@ def _go(
 
 def _opened(choice: DataChoice, display: Display) -> Data:
     """Open the data and look for broken files."""
-    data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
+    with display.waiting("opening the pictures"):
+        data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
     pictures = sum(map(len, data.parts.values()))
     with display.counting("checking pictures", pictures) as progress:
         return checked(data, choice.bad_files, progress=progress)
