@@ -37,7 +37,8 @@ BENCHMARKS = {
         "Test: 656 cells held back from 2,624, stratified; never looked at before the end."),
     "mnist5k": Benchmark("mnist5k", (0,), "--val 0 --epochs 12 --batch-size 64",
         "Test: 1,000 of 5,000 digits, stratified."),
-    "imagenette": Benchmark("imagenette-160", (0,), "--epochs 13 --batch-size 64 --set validate_every=2.6",
+    "imagenette": Benchmark("imagenette-160", (0,),
+        "--epochs 13 --batch-size 64 --set validate_every=2.6",
         "Imagenette's own 3,925 validation pictures; no choice was made by them in the run."),
 }
 # fmt: on
@@ -60,6 +61,7 @@ def told(folder: Path, seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "seconds": record["seconds"],
+        "training_seconds": training_seconds(lines),
         **{k: found[k] for k in kept},
         "curve": [
             {k: round(x[k], 4) for k in ("epoch", "resolution", "loss", "top1")}
@@ -68,6 +70,16 @@ def told(folder: Path, seed: int) -> dict[str, Any]:
         ],
         "phases": record["phases"],
     }
+
+
+def training_seconds(lines: list[dict[str, Any]]) -> float:
+    """Return the time of the steps alone, without validations."""
+    steps = [x for x in lines if x["kind"] == "train"]
+    before = [0, *(x["step"] for x in steps)]
+    return sum(
+        (x["step"] - start) * x["batch_size"] / x["images_per_second"]
+        for x, start in zip(steps, before, strict=False)
+    )
 
 
 def commit() -> str:

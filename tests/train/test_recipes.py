@@ -3,6 +3,7 @@ import pytest
 
 from effnetv2.arch.presets import PRESETS, TINY, V2_S
 from effnetv2.config import from_json, to_json
+from effnetv2.data.augment import AUGMENTATIONS
 from effnetv2.data.samples import Arrays, Data, Samples
 from effnetv2.errors import InputError
 from effnetv2.train.recipe import DataChoice, Recipe
@@ -43,12 +44,25 @@ def test_the_transfer_recipe_is_ten_thousand_steps_without_decay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "train", "evaluated"), [(8, 48, 64), (28, 48, 64), (160, 128, 160), (2000, 176, 224)]
+    ("kind", "side", "train", "evaluated"),
+    [
+        ("photo", 8, 48, 64),
+        ("photo", 160, 128, 160),
+        ("photo", 2000, 176, 224),
+        ("aligned", 160, 160, 160),
+        ("glyph", 28, 64, 64),
+    ],
 )
-def test_sizes_follow_the_pictures_within_the_networks(
-    side: int, train: int, evaluated: int
+def test_sizes_follow_the_pictures_and_how_they_are_cropped(
+    kind: str, side: int, train: int, evaluated: int
 ) -> None:
-    assert fitting_sizes(data(4, side).train, PRESETS["v2-b0"]) == (train, evaluated)
+    found = fitting_sizes(data(4, side).train, PRESETS["v2-b0"], AUGMENTATIONS[kind])
+    assert found == (train, evaluated)
+
+
+def test_crops_magnify_by_the_mean_of_their_inverse_roots() -> None:
+    shares = np.random.default_rng(0).uniform(0.35, 1, 100_000)
+    assert AUGMENTATIONS["photo"].magnification == pytest.approx((shares**-0.5).mean(), rel=1e-3)
 
 
 def test_a_wish_for_a_size_moves_all_phases() -> None:

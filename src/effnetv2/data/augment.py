@@ -35,6 +35,11 @@ class Augmentation:
     layers: int = 2
     """How many operations follow one another."""
 
+    @property
+    def magnification(self) -> float:
+        """How much larger things appear in crops than in whole pictures: the mean of 1 / √area."""
+        return 2 / sum(map(math.sqrt, self.area))
+
     def __post_init__(self) -> None:
         low, high = self.area
         for ok, complaint in (
@@ -64,7 +69,7 @@ GROWING = (
 # fmt: off
 AUGMENTATIONS = {
     "imagenet": Augmentation(area=(0.05, 1.0), operations=REFERENCE),
-    "photo":    Augmentation(area=(0.25, 1.0), operations=GROWING),
+    "photo":    Augmentation(area=(0.35, 1.0), operations=GROWING),
     # Pictures without an up or a down, where a dark spot is the message: inspection, microscopy.
     "surface":  Augmentation(area=(0.85, 1.0), aspect=1.1, flip="dihedral",
                              operations=("rotate", "shear_x", "shear_y", "translate_x",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from rich import box
@@ -112,15 +112,9 @@ class Display:
             self.progress.stop()
             self.progress = None
 
-    @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
-        """Show that `what` goes on."""
-        if self.console.is_terminal:
-            with self.console.status(what):
-                yield
-        else:
-            self.say(what)
-            yield
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """Show on a terminal that `what` goes on; elsewhere a line would come before an error's."""
+        return self.console.status(what) if self.console.is_terminal else nullcontext()
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from effnetv2.arch.spec import Network
-from effnetv2.data.augment import AUGMENTATIONS, Augmentation
+from effnetv2.data.augment import AUGMENTATIONS, OPERATIONS, Augmentation
 from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.errors import InputError
 from effnetv2.train.optim import Optimizer
@@ -79,6 +79,10 @@ class Recipe:
             (
                 min(*p.dropout, *p.drop_path, *p.randaugment, *p.mixup, *p.cutmix) >= 0,
                 "progression: strengths must not be negative",
+            ),
+            (
+                set(self.augmentation.operations) <= OPERATIONS.keys(),
+                f"augmentation.operations: there are {', '.join(OPERATIONS)}",
             ),
             (self.validate_every > 0, "validate_every must be positive"),
             (0 <= self.label_smoothing < 1, "label_smoothing must be in [0, 1)"),

@@ -171,7 +171,7 @@ def transfer(images: int, choice: DataChoice, network: Network) -> Recipe:
 # pictures, see docs/log.md.
 #              RandAugment mixup
 STRENGTHS = {
-    "photo":    ((2, 8),  (0, 0.1)),
+    "photo":    ((1, 5),  (0, 0)),
     "surface":  ((0, 3),  (0, 0)),
     "aligned":  ((0, 3),  (0, 0)),
     "glyph":    ((1, 5),  (0, 0)),
@@ -184,14 +184,12 @@ STRENGTHS = {
 def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) -> Recipe:
     """From scratch on a user's own pictures: sizes from the pictures, length from their number."""
     images = len(data.train)
-    sizes = fitting_sizes(data.train, network)
-    if wishes.size:
-        sizes = Sizes(wishes.size, round(sizes.eval * wishes.size / sizes.train / 16) * 16)
     batch_size = wishes.batch_size or (32 if images < 20_000 else 128)
     epochs = wishes.epochs or float(round(min(60.0, max(20.0, 120_000 / images))))
     steps = epochs * images / batch_size
     kind = wishes.augmentation or data.augmentation
     augment = augmentation(kind)
+    sizes = fitting_sizes(data.train, network, augment, wishes.size)
     randaugment, mixup = STRENGTHS[kind]
     return Recipe(
         data=choice,
@@ -218,17 +216,22 @@ def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) ->
     )
 
 
-def fitting_sizes(samples: Samples, network: Network) -> Sizes:
+def fitting_sizes(
+    samples: Samples, network: Network, how: Augmentation, size: int | None = None
+) -> Sizes:
     """Return the sizes to train and evaluate at: the pictures' own, within the network's.
 
-    Pictures are shown at evaluation in 64 px at least, and trained on at a fifth less (the
-    paper's ratio), in multiples of 16.
+    Crops magnify: what is trained on crops is evaluated at a size larger by as much, on whole
+    pictures, so that things appear equally large. `size` asks for that of training. In
+    multiples of 16, evaluation at 64 px or more.
     """
-    step = max(1, len(samples) // 64)
-    sides = sorted(min(samples.open(i).size) for i in range(0, len(samples), step))
-    largest = _sizes(network)
-    evaluated = min(largest.eval, max(64, sides[len(sides) // 2] // 16 * 16))
-    return Sizes(min(largest.train, max(48, round(evaluated * 0.8 / 16) * 16)), evaluated)
+    largest, magnified = _sizes(network), how.magnification
+    if size is None:
+        step = max(1, len(samples) // 64)
+        sides = sorted(min(samples.open(i).size) for i in range(0, len(samples), step))
+        evaluated = min(largest.eval, max(64, sides[len(sides) // 2]))
+        size = min(largest.train, max(48, round(evaluated / magnified / 16) * 16))
+    return Sizes(size, max(size, round(size * magnified / 16) * 16))
 
 
 def _sizes(network: Network) -> Sizes:
