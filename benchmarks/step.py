@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from effnetv2.arch.presets import PRESETS
 from effnetv2.nn.network import EfficientNet
 from effnetv2.train.machine import Machine
-from effnetv2.train.record import now
+from effnetv2.train.record import command, now
 from effnetv2.version import __version__
 
 # fmt: off
@@ -113,7 +113,7 @@ def main() -> None:
             )
     if args.json:
         about = {
-            "command": "python benchmarks/step.py", "when": now(), "effnetv2": __version__,
+            "command": f"python benchmarks/{command()}", "when": now(), "effnetv2": __version__,
             "torch": torch.__version__, "timm": timm.__version__,
             "torchvision": torchvision.__version__, "machine": Machine.choose().describe(),
         }  # fmt: skip
