@@ -1,0 +1,143 @@
+"""`bench step` and `bench infer`: ours beside timm's and torchvision's, in turn, in one process."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from effnetv2.arch.cost import cost
+from effnetv2.arch.spec import Network
+from effnetv2.bench.ceiling import multiplication
+from effnetv2.bench.contenders import Contender, Library, Setting, contenders
+from effnetv2.bench.memory import Task, peak
+from effnetv2.bench.timing import Spread, in_turn
+from effnetv2.bench.work import PASSES, Kind, work
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What one contender took."""
+
+    library: Library
+    network: str
+    setting: str
+    seconds: Spread | None
+    """Of one batch. None in results of before every round was kept."""
+    images_per_second: Spread
+    speed_ratio: Spread | None = None
+    """How many times as fast as the best peer: of each round, then the median. None for no peer."""
+    ceiling_share: float | None = None
+    """Arithmetic of the network's multiply-adds, as a share of the ceiling in its precision."""
+    first_seconds: float | None = None
+    """Of the first call, in which kernels are chosen and graphs compiled."""
+    peak_mib: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return library, network and setting in words."""
+        return f"{self.library} {self.network}, {self.setting}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One architecture at one size and batch: all contenders, timed in turn."""
+
+    kind: Kind
+    model: str
+    side: int
+    batch: int
+    rounds: int
+    drop_path: float = 0.0
+    gflops_per_image: float
+    """Two for each multiply-add, three times as many in a training step as in a forward pass."""
+    ceilings: Mapping[Precision, Spread]
+    """GFLOP/s of a large matrix multiplication, measured in the same rounds."""
+    rows: tuple[Row, ...]
+    best: str | None
+    """The fastest of ours, by its `Row.name`."""
+    best_peer: str | None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How often and where things are timed."""
+
+    device: torch.device
+    settings: tuple[Setting, ...]
+    rounds: int = 9
+    warmup: int = 2
+    drop_path: float = 0.0
+    memory: bool = True
+
+
+def turns(contenders: int, how: How) -> int:
+    """Return how often one case tells what it does."""
+    timed = contenders + len({s.precision for s in how.settings})
+    return timed * (how.warmup + how.rounds) + (contenders if how.memory else 0)
+
+
+def compare(
+    kind: Kind, net: Network, side: int, batch: int, how: How, tell: Callable[[str], None]
+) -> Case:
+    """Time `net` and its peers; memory first, while nothing else is held."""
+    left_out: list[str] = []
+    chosen = list(contenders(net, how.settings, left_out))
+    where = f"{side} px, batch {batch}"
+    peaks = dict[Contender, float | None]()
+    for c in chosen if how.memory else ():
+        tell(f"memory of {c.name}, {where}")
+        task = Task(c, kind, batch, side, how.drop_path, torch.get_num_threads())
+        peaks[c] = peak(task, how.device)
+    works, gflop = {}, {}
+    for precision in sorted({s.precision for s in how.settings}):
+        name = f"ceiling {precision}"
+        works[name], gflop[precision] = multiplication(precision, how.device)
+    for c in chosen:
+        model = c.build(how.device, drop_path=how.drop_path)
+        works[c.name] = work(kind, model, c.setting, batch, side, how.device)
+    seconds, first = in_turn(
+        works, warmup=how.warmup, rounds=how.rounds, device=how.device,
+        tell=lambda what: tell(f"{what}, {where}"),
+    )  # fmt: skip
+    ceilings = {p: Spread.of([g / s for s in seconds[f"ceiling {p}"]]) for p, g in gflop.items()}
+    peers = [c for c in chosen if c.library != "effnetv2"]
+    best_peer = _fastest(peers, seconds)
+    each = 2 * PASSES[kind] * cost(net, resolution=side).macs / 1e9
+    rows = tuple(
+        Row(
+            library=c.library,
+            network=c.network,
+            setting=c.setting.name,
+            seconds=(spent := Spread.of(seconds[c.name])),
+            images_per_second=Spread.of([batch / s for s in seconds[c.name]]),
+            speed_ratio=_ratio(seconds, best_peer, c.name),
+            ceiling_share=batch * each / spent.median / ceilings[c.setting.precision].median,
+            first_seconds=first[c.name],
+            peak_mib=peaks.get(c),
+        )
+        for c in chosen
+    )
+    return Case(
+        kind=kind, model=net.name, side=side, batch=batch, rounds=how.rounds,
+        drop_path=how.drop_path, gflops_per_image=each, ceilings=ceilings, rows=rows,
+        best=_fastest([c for c in chosen if c.library == "effnetv2"], seconds),
+        best_peer=best_peer, left_out=tuple(left_out),
+    )  # fmt: skip
+
+
+def _fastest(of: Sequence[Contender], seconds: Mapping[str, Sequence[float]]) -> str | None:
+    names = [c.name for c in of]
+    return min(names, key=lambda name: Spread.of(seconds[name]).median, default=None)
+
+
+def _ratio(
+    seconds: Mapping[str, Sequence[float]], best_peer: str | None, name: str
+) -> Spread | None:
+    if best_peer is None:
+        return None
+    pairs = zip(seconds[best_peer], seconds[name], strict=True)
+    return Spread.of([theirs / ours for theirs, ours in pairs])
