@@ -13,8 +13,12 @@ from effnetv2.bench.contenders import Contender, Library, Setting, contenders
 from effnetv2.bench.memory import Task, peak
 from effnetv2.bench.timing import Spread, in_turn
 from effnetv2.bench.work import PASSES, Kind, work
+from effnetv2.errors import InputError
 
 Precision = Literal["fp32", "bf16"]
+
+SMALLEST = 32
+"""Pixels that a network reduces to a single one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,12 @@ class How:
     drop_path: float = 0.0
     memory: bool = True
 
+    def __post_init__(self) -> None:
+        if min(self.rounds, self.warmup) < 1:
+            raise InputError(f"rounds {self.rounds} and warm-up {self.warmup} must be at least 1")
+        if not 0 <= self.drop_path < 1:
+            raise InputError(f"drop path is {self.drop_path}; give a rate from 0, below 1")
+
 
 def turns(contenders: int, how: How) -> int:
     """Return how often one case tells what it does."""
@@ -83,7 +93,14 @@ def turns(contenders: int, how: How) -> int:
 def compare(
     kind: Kind, net: Network, side: int, batch: int, how: How, tell: Callable[[str], None]
 ) -> Case:
-    """Time `net` and its peers; memory first, while nothing else is held."""
+    """Time `net` and its peers; memory first, while nothing else is held.
+
+    Raises InputError for sizes that cannot be, and when memory runs out.
+    """
+    if batch < 1 or side < 1:
+        raise InputError(f"batch {batch} and side {side} must be at least 1")
+    if kind == "step" and batch == 1 and side <= SMALLEST:
+        raise InputError(f"batch norm cannot train on one picture of {side} px: raise --batch")
     left_out: list[str] = []
     chosen = list(contenders(net, how.settings, left_out))
     where = f"{side} px, batch {batch}"

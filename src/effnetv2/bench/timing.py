@@ -44,8 +44,6 @@ def in_turn(
     A round does each of `works` once. Before the first one each is done `warmup` times, at least
     once; `tell` hears what comes next. Raises InputError when memory runs out.
     """
-    if rounds < 1 or warmup < 1:
-        raise InputError(f"rounds {rounds} and warm-up {warmup} must be at least 1")
     first: dict[str, float] = {}
     for name, work in works.items():
         for again in range(warmup):

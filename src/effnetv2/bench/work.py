@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from effnetv2.bench.contenders import Setting
-from effnetv2.errors import InputError
 
 Kind = Literal["step", "infer"]
 
@@ -23,8 +22,6 @@ def work(
 
     A step is forward, cross-entropy, backward and SGD with momentum; the same for every network.
     """
-    if batch < 1 or side < 1:
-        raise InputError(f"batch {batch} and side {side} must be at least 1")
     images = torch.randn(batch, 3, side, side, device=device).to(memory_format=setting.layout)
     if kind == "infer":
         return _inference(model.eval(), images, setting)
