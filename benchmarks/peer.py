@@ -2,10 +2,11 @@
 
     python benchmarks/peer.py DATA --setting documented --seed 0 --to FILE.json
 
-DATA has the class folders train/ and test/. Both settings share network, pictures, timm's transforms
-(RandomResizedCrop, flip, RandAugment; a centre crop of 7/8 for tests), a fixed size, and AdamW with
-clipped gradients under a cosine with warm-up; `documented` trains in float32, `fast` with all of timm's speed switches for such a network:
-bfloat16 autocast and channels_last. Seconds are those of training; tests are not counted.
+DATA has the class folders train/ and test/. Both settings share network, pictures, a fixed size,
+timm's transforms (RandomResizedCrop, flip, RandAugment; a centre crop of 7/8 for tests), and AdamW
+with clipped gradients under a cosine with warm-up. `documented` trains in float32, `fast` with all
+of timm's speed switches for such a network: bfloat16 autocast and channels_last. Seconds are those
+of training; tests are not counted.
 """
 
 import argparse

@@ -5,14 +5,14 @@ from typing import Literal
 
 import torch
 
+Precision = Literal["fp32", "bf16"]
+
 SIDE = {"cpu": 1536, "cuda": 8192}
 """Rows and columns of the matrices: large enough to be all arithmetic, small enough for a turn."""
 TIMES = {"cpu": 1, "cuda": 10}
 
 
-def multiplication(
-    precision: Literal["fp32", "bf16"], device: torch.device
-) -> tuple[Callable[[], None], float]:
+def multiplication(precision: Precision, device: torch.device) -> tuple[Callable[[], None], float]:
     """Return a matrix multiplication in `precision`, and its arithmetic in GFLOP.
 
     On CUDA, fp32 may use TensorFloat-32, as torch's convolutions do by default.

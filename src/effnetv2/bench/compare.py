@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from effnetv2.arch.cost import cost
 from effnetv2.arch.spec import Network
-from effnetv2.bench.ceiling import multiplication
-from effnetv2.bench.contenders import Contender, Library, Setting, contenders
+from effnetv2.bench.ceiling import Precision, multiplication
+from effnetv2.bench.contenders import Contender, Library, contenders
 from effnetv2.bench.memory import Task, peak
+from effnetv2.bench.settings import Setting
 from effnetv2.bench.timing import Spread, in_turn
 from effnetv2.bench.work import PASSES, Kind, work
 from effnetv2.errors import InputError
-
-Precision = Literal["fp32", "bf16"]
 
 SMALLEST = 32
 """Pixels that a network reduces to a single one."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from effnetv2.arch.presets import PRESETS
 from effnetv2.arch.spec import Network
+from effnetv2.bench.settings import Setting
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
 
@@ -34,40 +35,6 @@ PEERS = {
     **{f"v1-b{n}": (f"tf_efficientnet_b{n}", f"efficientnet_b{n}") for n in range(8)},
 }
 # fmt: on
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How a network is run, as its library's documents show or offer it."""
-
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: float32 weights under autocast."""
-    channels_last: bool = False
-    compiled: bool = False
-    """By `torch.compile`, with its defaults."""
-
-    @property
-    def name(self) -> str:
-        """Return the setting in words."""
-        parts = (
-            self.precision,
-            "channels_last" if self.channels_last else "",
-            "compiled" if self.compiled else "",
-        )
-        return " ".join(filter(None, parts))
-
-    @property
-    def layout(self) -> torch.memory_format:
-        """Return how images and weights lie in memory."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-
-SETTINGS = (
-    Setting(),  # as documented
-    Setting(channels_last=True),
-    Setting("bf16", channels_last=True),
-    Setting("bf16", channels_last=True, compiled=True),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +95,6 @@ def contenders(
     for setting in settings:
         for library, name in builders:
             yield Contender(library, name, setting, value)
-
-
-def settings(precisions: Sequence[str], *, compile: bool) -> tuple[Setting, ...]:
-    """Return the settings to time: of those precisions, compiled only if asked for."""
-    return tuple(s for s in SETTINGS if s.precision in precisions and (compile or not s.compiled))
 
 
 def available(library: str) -> bool:

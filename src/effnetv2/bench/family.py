@@ -18,9 +18,10 @@ from effnetv2.bench.agreement import (
     progressive_share,
     ratios,
 )
-from effnetv2.bench.contenders import Contender, Setting, available, create_timm
+from effnetv2.bench.contenders import Contender, available, create_timm
 from effnetv2.bench.memory import free, kept_for_backward
 from effnetv2.bench.published import TABLE_7, TOP1, Published
+from effnetv2.bench.settings import Setting
 from effnetv2.bench.timing import Spread, in_turn
 from effnetv2.bench.work import Kind, work
 from effnetv2.errors import InputError

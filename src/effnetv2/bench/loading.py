@@ -3,6 +3,7 @@
 import random
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from effnetv2.arch.spec import Network
-from effnetv2.bench.contenders import Contender, Setting
+from effnetv2.bench.contenders import Contender
+from effnetv2.bench.settings import Setting
 from effnetv2.bench.timing import Spread, synchronise
 from effnetv2.bench.work import work
 from effnetv2.data.augment import Augmentation, crop_box
@@ -200,7 +202,9 @@ class SameCrops(Dataset[tuple[Tensor, int]]):
             image = default_loader(file)
             width, height = image.size
         else:
-            image = decode_image(file, ImageReadMode.RGB)
+            with warnings.catch_warnings():  # since 0.29 it announces its end
+                warnings.simplefilter("ignore", DeprecationWarning)
+                image = decode_image(file, ImageReadMode.RGB)
             height, width = image.shape[-2:]
         left, top, right, bottom = crop_box(width, height, self.augmentation, rng)
         x, y = round(left), round(top)

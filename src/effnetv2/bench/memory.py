@@ -77,9 +77,11 @@ def kept_for_backward(model: nn.Module, side: int) -> tuple[int, int]:
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # or a later storage could take the address of an earlier one
 
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+
     def keep(t: Tensor) -> Tensor:
-        if not isinstance(t, nn.Parameter):
-            storage = t.untyped_storage()
+        storage = t.untyped_storage()
+        if storage._cdata not in weights:
             kept[storage._cdata] = storage.nbytes() // t.element_size()
             alive.append(t)
         return t

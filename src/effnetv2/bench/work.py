@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from effnetv2.bench.contenders import Setting
+from effnetv2.bench.settings import Setting
 
 Kind = Literal["step", "infer"]
 

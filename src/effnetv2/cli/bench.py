@@ -90,7 +90,8 @@ def _compared(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[
     from effnetv2.arch.named import network
     from effnetv2.bench import figures, summary
     from effnetv2.bench.compare import How, compare, turns
-    from effnetv2.bench.contenders import contenders, settings
+    from effnetv2.bench.contenders import contenders
+    from effnetv2.bench.settings import settings
     from effnetv2.bench.watch import watching
     from effnetv2.config import to_data
 
@@ -114,9 +115,9 @@ def _compared(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[
 def _loaded(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[Table]", str]:
     from effnetv2.arch.named import network
     from effnetv2.bench import figures, summary
-    from effnetv2.bench.contenders import Setting
     from effnetv2.bench.loading import LoaderHow, compare_loaders, turns
     from effnetv2.bench.photographs import SIZES, photographs
+    from effnetv2.bench.settings import Setting
     from effnetv2.bench.watch import watching
     from effnetv2.config import to_data
     from effnetv2.train.recipes import augmentation
@@ -146,8 +147,8 @@ def _loaded(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[Ta
 
 def _family(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[Table]", str]:
     from effnetv2.bench import figures, summary
-    from effnetv2.bench.contenders import Setting
     from effnetv2.bench.family import FamilyHow, entries, measure, turns
+    from effnetv2.bench.settings import Setting
     from effnetv2.bench.watch import watching
     from effnetv2.config import to_data
 
