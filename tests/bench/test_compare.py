@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from torch import nn
 
 from effnetv2.arch.cost import cost
 from effnetv2.arch.presets import PRESETS, TINY
@@ -79,6 +80,7 @@ def test_a_table_tells_every_contender(beside: Case) -> None:
     lines = table.lines()
     assert "v2-b0, 32 px, batch 1" in lines[0]
     assert {row[0] for row in table.rows} == {"effnetv2", "timm"}
+    assert lines[-2].startswith("ours (fp32) is ")
     assert lines[-1].startswith("ceiling")
 
 
@@ -108,3 +110,18 @@ def test_sizes_that_cannot_be_are_bad_input(side: int, batch: int, complaint: st
 def test_no_rounds_are_bad_input(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError):
         How(device=HOW.device, settings=HOW.settings, **wrong)  # type: ignore[arg-type]
+
+
+def test_what_does_not_compile_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no g++\nmore of it")
+
+    def fail(model: nn.Module) -> None:
+        model.register_forward_pre_hook(refuse)
+
+    monkeypatch.setattr(nn.Module, "compile", fail)
+    settings = (SETTINGS[0], SETTINGS[3])
+    how = How(device=HOW.device, settings=settings, rounds=1, warmup=1, memory=False)
+    case = compare("infer", TINY, 32, 1, how, lambda _: None)
+    assert [row.setting for row in case.rows] == ["fp32"]
+    assert case.left_out[-1].endswith("compiled: does not compile here (no g++)")

@@ -1,5 +1,6 @@
 """`bench step` and `bench infer`: ours beside timm's and torchvision's, in turn, in one process."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from effnetv2.bench.ceiling import Precision, multiplication
 from effnetv2.bench.contenders import Contender, Library, contenders
 from effnetv2.bench.memory import Task, peak
 from effnetv2.bench.settings import Setting
-from effnetv2.bench.timing import Spread, in_turn
+from effnetv2.bench.timing import Spread, Work, in_turn
 from effnetv2.bench.work import PASSES, Kind, work
 from effnetv2.errors import InputError
 
@@ -85,7 +86,8 @@ class How:
 def turns(contenders: int, how: How) -> int:
     """Return how often one case tells what it does."""
     timed = contenders + len({s.precision for s in how.settings})
-    return timed * (how.warmup + how.rounds) + (contenders if how.memory else 0)
+    compiled = contenders * sum(s.compiled for s in how.settings) // len(how.settings)
+    return timed * (how.warmup + how.rounds) + compiled + (contenders if how.memory else 0)
 
 
 def compare(
@@ -102,46 +104,62 @@ def compare(
     left_out: list[str] = []
     chosen = list(contenders(net, how.settings, left_out))
     where = f"{side} px, batch {batch}"
-    peaks = dict[Contender, float | None]()
+    peaks = dict[str, float | None]()
     for c in chosen if how.memory else ():
         tell(f"memory of {c.name}, {where}")
-        task = Task(c, kind, batch, side, how.drop_path, torch.get_num_threads())
-        peaks[c] = peak(task, how.device)
-    works, gflop = {}, {}
+        peaks[c.name] = peak(Task(c, kind, batch, side, how.drop_path), how.device)
+    works, gflop = dict[str, Work](), dict[Precision, float]()
     for precision in sorted({s.precision for s in how.settings}):
-        name = f"ceiling {precision}"
-        works[name], gflop[precision] = multiplication(precision, how.device)
-    for c in chosen:
+        works[f"ceiling {precision}"], gflop[precision] = multiplication(precision, how.device)
+    compiling: dict[str, float] = {}
+    for c in tuple(chosen):
         model = c.build(how.device, drop_path=how.drop_path)
-        works[c.name] = work(kind, model, c.setting, batch, side, how.device)
+        run = work(kind, model, c.setting, batch, side, how.device)
+        if c.setting.compiled:
+            tell(f"compiling {c.name}, {where}")
+            compiling[c.name], why = _compiled(run)
+            if why:
+                left_out.append(f"{c.name}: does not compile here ({why})")
+                chosen.remove(c)
+                continue
+        works[c.name] = run
     seconds, first = in_turn(
         works, warmup=how.warmup, rounds=how.rounds, device=how.device,
         tell=lambda what: tell(f"{what}, {where}"),
     )  # fmt: skip
     ceilings = {p: Spread.of([g / s for s in seconds[f"ceiling {p}"]]) for p, g in gflop.items()}
-    peers = [c for c in chosen if c.library != "effnetv2"]
-    best_peer = _fastest(peers, seconds)
+    best_peer = _fastest([c for c in chosen if c.library != "effnetv2"], seconds)
     each = 2 * PASSES[kind] * cost(net, resolution=side).macs / 1e9
-    rows = tuple(
-        Row(
-            library=c.library,
-            network=c.network,
-            setting=c.setting.name,
-            seconds=(spent := Spread.of(seconds[c.name])),
-            images_per_second=Spread.of([batch / s for s in seconds[c.name]]),
-            speed_ratio=_ratio(seconds, best_peer, c.name),
-            ceiling_share=batch * each / spent.median / ceilings[c.setting.precision].median,
-            first_seconds=first[c.name],
-            peak_mib=peaks.get(c),
-        )
-        for c in chosen
-    )
     return Case(
         kind=kind, model=net.name, side=side, batch=batch, rounds=how.rounds,
-        drop_path=how.drop_path, gflops_per_image=each, ceilings=ceilings, rows=rows,
+        drop_path=how.drop_path, gflops_per_image=each, ceilings=ceilings,
+        rows=tuple(
+            Row(
+                library=c.library,
+                network=c.network,
+                setting=c.setting.name,
+                seconds=(spent := Spread.of(seconds[c.name])),
+                images_per_second=Spread.of([batch / s for s in seconds[c.name]]),
+                speed_ratio=_ratio(seconds, best_peer, c.name),
+                ceiling_share=batch * each / spent.median / ceilings[c.setting.precision].median,
+                first_seconds=compiling.get(c.name, first[c.name]),
+                peak_mib=peaks.get(c.name),
+            )
+            for c in chosen
+        ),
         best=_fastest([c for c in chosen if c.library == "effnetv2"], seconds),
         best_peer=best_peer, left_out=tuple(left_out),
     )  # fmt: skip
+
+
+def _compiled(run: Work) -> tuple[float, str]:
+    """Return the seconds of the first call, and why it failed: without a C++ compiler, say."""
+    start = time.perf_counter()
+    try:
+        run()
+    except Exception as e:  # whatever a compiler raises
+        return 0.0, (str(e).strip() or type(e).__name__).splitlines()[0]
+    return time.perf_counter() - start, ""
 
 
 def _fastest(of: Sequence[Contender], seconds: Mapping[str, Sequence[float]]) -> str | None:

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Task:
     batch: int
     side: int
     drop_path: float = 0.0
-    threads: int = 1
+    threads: int = field(default_factory=torch.get_num_threads)
 
     def run(self, device: torch.device) -> None:
         """Build the network and do its work a few times."""

@@ -19,7 +19,11 @@ def of_case(case: Case) -> Table:
         f"{number(spread.median)} GFLOP/s in {precision}"
         for precision, spread in case.ceilings.items()
     )
-    notes = [f"ceiling (matrix multiplication): {ceilings}" if ceilings else "", *_left(case)]
+    best = next((row for row in rows if row.name == case.best), None)
+    notes = [f"ceiling (matrix multiplication): {ceilings}", *_left(case)]
+    if best is not None and best.speed_ratio is not None:
+        ratio = _spread(best.speed_ratio)
+        notes.insert(0, f"ours ({best.setting}) is {ratio} times as fast as {case.best_peer}")
     return Table(
         title=f"{_KINDS[case.kind]}, {case.model}, {case.side} px, batch {case.batch}, "
         f"{case.rounds} rounds: median (quartiles)",
@@ -39,7 +43,7 @@ def of_case(case: Case) -> Table:
             )
             for row in rows
         ),
-        notes=tuple(filter(None, notes)),
+        notes=tuple(notes),
     )  # fmt: skip
 
 
