@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from effnetv2.bench.agreement import FamilyRow
 from effnetv2.bench.compare import Case
@@ -12,8 +13,17 @@ from effnetv2.bench.timing import Spread
 from effnetv2.report.svg import FIRST, INK, MUTED, SECOND, canvas, standalone, style
 
 _WIDTH, _BAR, _FRAME = 640, 22, 62
-_GROUPS = {"others": (MUTED, "s"), "V1": (SECOND, "^"), "V2": (FIRST, "o")}
+_PANEL, _LETTER, _POINTS_PER_INCH = 360, 5.0, 72
+_PLACES = ((5, -3), (5, 5), (5, -11), (-5, 5), (-5, -3), (-5, -11), (12, 12), (12, -19))
+_GROUPS = {
+    "others": (MUTED, "s", "others"),
+    "V1": (SECOND, "^", "EfficientNet"),
+    "V2": (FIRST, "o", "EfficientNetV2"),
+}
+_PREFERRED = {"others": 0, "V1": 2, "V2": 3}
+"""Of `_PLACES`: off the line that the group's points lie on."""
 _Bar = tuple[str, Spread, bool]
+_Cost = Callable[[FamilyRow], float | None]
 
 
 def of_cases(cases: Sequence[Case]) -> str:
@@ -44,39 +54,64 @@ def of_family(found: Family) -> str:
 
     Times are of one picture on this machine.
     """
-    panels: dict[str, Callable[[FamilyRow], float | None]] = {
+    panels: dict[str, _Cost] = {
         "training step, ms for one picture": lambda r: _milliseconds(r.step_seconds),
         "inference, ms for one picture": lambda r: _milliseconds(r.infer_seconds),
         "parameters, millions": lambda r: r.params / 1e6,
     }
     with style():
-        figure = canvas(_WIDTH, 3 * 300)
-        for axes, (what, cost) in zip(figure.subplots(3), panels.items(), strict=True):
+        figure = canvas(_WIDTH, 3 * _PANEL)
+        every = figure.subplots(3)
+        for axes, (what, cost) in zip(every, panels.items(), strict=True):
             _costs(axes, found.rows, cost)
             axes.set_xlabel(what)
             axes.set_ylabel("published top-1, %")
-        figure.axes[0].legend(loc="lower right")
+        every[0].legend(loc="lower right")
+        figure.draw_without_rendering()  # where a name has room depends on the layout
+        for axes, cost in zip(every, panels.values(), strict=True):
+            _name(axes, found.rows, cost)
         return standalone(figure, "Published ImageNet accuracy against this machine's cost")
 
 
-def _costs(
-    axes: Axes, rows: Sequence[FamilyRow], cost: Callable[[FamilyRow], float | None]
-) -> None:
-    for group, (colour, marker) in _GROUPS.items():
-        points = sorted(
-            (x, row.top1, row.name)
-            for row in rows
-            if row.group == group and row.top1 is not None and (x := cost(row)) is not None
-        )
+def _costs(axes: Axes, rows: Sequence[FamilyRow], cost: _Cost) -> None:
+    for group, (colour, marker, label) in _GROUPS.items():
+        points = sorted((x, y) for x, y, row in _points(rows, cost) if row.group == group)
         line = "" if group == "others" else "-"
-        label = group if group == "others" else f"EfficientNet{'V2' if group == 'V2' else ''}"
-        axes.plot([p[0] for p in points], [p[1] for p in points], f"{marker}{line}",
+        axes.plot([x for x, _ in points], [y for _, y in points], f"{marker}{line}",
                   color=colour, label=label)  # fmt: skip
-        for x, y, name in points:
-            axes.annotate(name, (x, y), (4, -9), textcoords="offset points", fontsize=8,
-                          color=colour)  # fmt: skip
     axes.set_xscale("log")
-    axes.margins(x=0.12)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12, y=0.1)
+
+
+def _name(axes: Axes, rows: Sequence[FamilyRow], cost: _Cost) -> None:
+    """Write each name beside its point, where no other name is if such a place there is."""
+    points = sorted(_points(rows, cost), key=lambda p: p[2].group, reverse=True)
+    shown = [axes.transData.transform((x, y)) for x, y, _ in points]
+    scale = axes.figure.dpi / _POINTS_PER_INCH
+    taken = [(x / scale - 3, y / scale - 3, x / scale + 3, y / scale + 3) for x, y in shown]
+    for (x, y, row), at in zip(points, shown, strict=True):
+        left, bottom = at / scale
+        width, first = _LETTER * len(row.name), _PREFERRED[row.group]
+        ordered = _PLACES[first:] + _PLACES[:first]
+        places = [(dx if dx > 0 else dx - width, dy) for dx, dy in ordered]
+        boxes = [(left + dx, bottom + dy, left + dx + width, bottom + dy + 8) for dx, dy in places]
+        clear = (i for i, box in enumerate(boxes) if not any(_overlap(box, b) for b in taken))
+        chosen = next(clear, 0)
+        taken.append(boxes[chosen])
+        axes.annotate(row.name, (x, y), places[chosen], textcoords="offset points", fontsize=8,
+                      color=_GROUPS[row.group][0])  # fmt: skip
+
+
+def _points(rows: Sequence[FamilyRow], cost: _Cost) -> list[tuple[float, float, FamilyRow]]:
+    return [
+        (x, row.top1, row) for row in rows if row.top1 is not None and (x := cost(row)) is not None
+    ]
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _bars(panels: dict[str, list[_Bar]], label: str) -> str:
