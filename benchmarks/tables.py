@@ -51,6 +51,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
             )
     if found := result("time_to_accuracy"):
         for peer, ratio in found["ratios"].items():
+            if not ratio["n"]:
+                continue
             yield (
                 f"time to the best test accuracy of {peer}, {found['data']}",
                 f"{ratio['mean']:.1f} × faster ({ratio['low']:.1f} to {ratio['high']:.1f}, "

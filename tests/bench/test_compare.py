@@ -49,7 +49,6 @@ def test_the_share_of_the_ceiling_is_that_of_its_multiply_adds(alone: Case) -> N
     gflop = 3 * 2 * cost(TINY, resolution=33).macs / 1e9
     assert alone.gflops_per_image == pytest.approx(gflop)
     for row in alone.rows:
-        assert row.seconds is not None
         share = gflop / row.seconds.median / alone.ceilings["fp32"].median
         assert row.ceiling_share == pytest.approx(share)
 

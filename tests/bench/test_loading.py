@@ -84,6 +84,8 @@ def test_a_case_tells_all_loaders_and_what_a_step_consumes(folder: Path) -> None
     lines = summary.of_loading(case).lines()
     assert len(lines) == 2 + 4 + 1
     assert "times what the step consumes" in lines[-1]
+    short = "short of the 1.5 that keep it fed" in lines[-1]
+    assert short == (case.supply.median < summary.ENOUGH)
     picture = figures.of_loading([case])
     ElementTree.fromstring(picture)
     assert all(row.name in picture for row in case.rows)

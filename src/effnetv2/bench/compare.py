@@ -27,8 +27,8 @@ class Row:
     library: Library
     network: str
     setting: str
-    seconds: Spread | None
-    """Of one batch. None in results of before every round was kept."""
+    seconds: Spread
+    """Of one batch."""
     images_per_second: Spread
     speed_ratio: Spread | None = None
     """How many times as fast as the best peer: of each round, then the median. None for no peer."""
