@@ -10,12 +10,13 @@ from torch import nn
 from effnetv2.arch.cost import cost
 from effnetv2.arch.presets import PRESETS, TINY
 from effnetv2.bench import ceiling, figures, summary
-from effnetv2.bench.compare import Case, How, compare, turns
+from effnetv2.bench.cases import Case
+from effnetv2.bench.compare import How, compare, turns
 from effnetv2.bench.settings import SETTINGS
 from effnetv2.config import from_data, to_data
 from effnetv2.errors import InputError
 
-HOW = How(device=torch.device("cpu"), settings=SETTINGS[:2], rounds=2, warmup=1, memory=False)
+HOW = How(device=torch.device("cpu"), settings=SETTINGS[:2], rounds=2, warmup=1, together=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +34,7 @@ def alone() -> Case:
 @pytest.fixture(scope="module")
 def beside() -> Case:
     pytest.importorskip("timm")
-    how = How(device=HOW.device, settings=SETTINGS[:1], rounds=2, warmup=1, memory=False)
+    how = How(device=HOW.device, settings=SETTINGS[:1], rounds=2, warmup=1, together=True)
     return compare("infer", PRESETS["v2-b0"], 32, 1, how, lambda _: None)
 
 
@@ -120,7 +121,18 @@ def test_what_does_not_compile_is_left_out_and_said(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(nn.Module, "compile", fail)
     settings = (SETTINGS[0], SETTINGS[3])
-    how = How(device=HOW.device, settings=settings, rounds=1, warmup=1, memory=False)
+    how = How(device=HOW.device, settings=settings, rounds=1, warmup=1, together=True)
     case = compare("infer", TINY, 32, 1, how, lambda _: None)
     assert [row.setting for row in case.rows] == ["fp32"]
     assert case.left_out[-1].endswith("compiled: does not compile here (no g++)")
+
+
+@pytest.mark.slow
+def test_contenders_take_turns_in_processes_of_their_own() -> None:
+    how = How(device=HOW.device, settings=SETTINGS[:2], rounds=2, warmup=1)
+    small, large = (compare("step", TINY, 128, batch, how, lambda _: None) for batch in (4, 64))
+    kept = cost(TINY, resolution=128).activations * 4 / 2**20
+    for before, after in zip(small.rows, large.rows, strict=True):
+        assert before.peak_mib is not None and after.peak_mib is not None
+        assert before.peak_mib > 3 * cost(TINY).params * 4 / 2**20
+        assert after.peak_mib - before.peak_mib > 0.25 * 60 * kept

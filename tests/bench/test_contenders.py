@@ -8,8 +8,8 @@ import torch
 from effnetv2.arch.cost import cost
 from effnetv2.arch.presets import FAMILY, PRESETS, TINY, V2_S
 from effnetv2.bench import contenders
-from effnetv2.bench.contenders import PEERS, Contender, Library
-from effnetv2.bench.settings import SETTINGS, settings
+from effnetv2.bench.contenders import PEERS, Contender
+from effnetv2.bench.settings import SETTINGS, Library, settings
 from effnetv2.errors import InputError
 from effnetv2.nn.layers import StochasticDepth
 

@@ -373,7 +373,7 @@ def test_bad_input_ends_in_one_line_and_2(
 def test_bench_prints_json_and_draws(tmp_path: Path) -> None:
     said = effnetv2(
         "bench", "infer", "--model", "tiny", "--side", "32", "--batch", "1", "--rounds", "1",
-        "--warmup", "1", "--no-memory", "--precision", "fp32", "--device", "cpu", "--json",
+        "--warmup", "1", "--together", "--precision", "fp32", "--device", "cpu", "--json",
         "--picture", tmp_path / "infer.svg",
     )  # fmt: skip
     assert said.code == 0

@@ -1,68 +1,26 @@
-"""`bench step` and `bench infer`: ours beside timm's and torchvision's, in turn, in one process."""
+"""`bench step` and `bench infer`: ours beside timm's and torchvision's, in turn."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 
 from effnetv2.arch.cost import cost
 from effnetv2.arch.spec import Network
+from effnetv2.bench.apart import Apart
+from effnetv2.bench.cases import Case, Row
 from effnetv2.bench.ceiling import Precision, multiplication
-from effnetv2.bench.contenders import Contender, Library, contenders
-from effnetv2.bench.memory import Task, peak
+from effnetv2.bench.contenders import Contender, contenders
+from effnetv2.bench.memory import Task, allocated_peak
 from effnetv2.bench.settings import Setting
 from effnetv2.bench.timing import Spread, Work, in_turn
-from effnetv2.bench.work import PASSES, Kind, work
+from effnetv2.bench.work import PASSES, Kind
 from effnetv2.errors import InputError
 
 SMALLEST = 32
 """Pixels that a network reduces to a single one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What one contender took."""
-
-    library: Library
-    network: str
-    setting: str
-    seconds: Spread
-    """Of one batch."""
-    images_per_second: Spread
-    speed_ratio: Spread | None = None
-    """How many times as fast as the best peer: of each round, then the median. None for no peer."""
-    ceiling_share: float | None = None
-    """Arithmetic of the network's multiply-adds, as a share of the ceiling in its precision."""
-    first_seconds: float | None = None
-    """Of the first call, in which kernels are chosen and graphs compiled."""
-    peak_mib: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Return library, network and setting in words."""
-        return f"{self.library} {self.network}, {self.setting}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One architecture at one size and batch: all contenders, timed in turn."""
-
-    kind: Kind
-    model: str
-    side: int
-    batch: int
-    rounds: int
-    drop_path: float = 0.0
-    gflops_per_image: float
-    """Two for each multiply-add, three times as many in a training step as in a forward pass."""
-    ceilings: Mapping[Precision, Spread]
-    """GFLOP/s of a large matrix multiplication, measured in the same rounds."""
-    rows: tuple[Row, ...]
-    best: str | None
-    """The fastest of ours, by its `Row.name`."""
-    best_peer: str | None
-    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +32,9 @@ class How:
     rounds: int = 9
     warmup: int = 2
     drop_path: float = 0.0
-    memory: bool = True
+    together: bool = False
+    """All in this process: less memory, but one library's choices of it are everybody's. Always so
+    on CUDA."""
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.warmup) < 1:
@@ -86,14 +46,13 @@ class How:
 def turns(contenders: int, how: How) -> int:
     """Return how often one case tells what it does."""
     timed = contenders + len({s.precision for s in how.settings})
-    compiled = contenders * sum(s.compiled for s in how.settings) // len(how.settings)
-    return timed * (how.warmup + how.rounds) + compiled + (contenders if how.memory else 0)
+    return contenders + timed * (how.warmup + how.rounds)
 
 
 def compare(
     kind: Kind, net: Network, side: int, batch: int, how: How, tell: Callable[[str], None]
 ) -> Case:
-    """Time `net` and its peers; memory first, while nothing else is held.
+    """Time `net` and its peers, on a CPU each in a process of its own.
 
     Raises InputError for sizes that cannot be, and when memory runs out.
     """
@@ -104,29 +63,26 @@ def compare(
     left_out: list[str] = []
     chosen = list(contenders(net, how.settings, left_out))
     where = f"{side} px, batch {batch}"
-    peaks = dict[str, float | None]()
-    for c in chosen if how.memory else ():
-        tell(f"memory of {c.name}, {where}")
-        peaks[c.name] = peak(Task(c, kind, batch, side, how.drop_path), how.device)
     works, gflop = dict[str, Work](), dict[Precision, float]()
     for precision in sorted({s.precision for s in how.settings}):
         works[f"ceiling {precision}"], gflop[precision] = multiplication(precision, how.device)
-    compiling: dict[str, float] = {}
-    for c in tuple(chosen):
-        model = c.build(how.device, drop_path=how.drop_path)
-        run = work(kind, model, c.setting, batch, side, how.device)
-        if c.setting.compiled:
-            tell(f"compiling {c.name}, {where}")
-            compiling[c.name], why = _compiled(run)
-            if why:
-                left_out.append(f"{c.name}: does not compile here ({why})")
-                chosen.remove(c)
-                continue
-        works[c.name] = run
-    seconds, first = in_turn(
-        works, warmup=how.warmup, rounds=how.rounds, device=how.device,
-        tell=lambda what: tell(f"{what}, {where}"),
-    )  # fmt: skip
+    with ExitStack() as processes:
+        peaks, compiling = dict[str, Callable[[], float | None]](), dict[str, float]()
+        for c in tuple(chosen):
+            tell(f"building {c.name}, {where}")
+            task = Task(c, kind, batch, side, how.drop_path)
+            run, peaks[c.name] = _prepared(task, how, processes)
+            if c.setting.compiled:
+                compiling[c.name], why = _compiled(run)
+                if why:
+                    left_out.append(f"{c.name}: does not compile here ({why})")
+                    chosen.remove(c)
+                    continue
+            works[c.name] = run
+        seconds, first = in_turn(
+            works, warmup=how.warmup, rounds=how.rounds, device=how.device,
+            tell=lambda what: tell(f"{what}, {where}"),
+        )  # fmt: skip
     ceilings = {p: Spread.of([g / s for s in seconds[f"ceiling {p}"]]) for p, g in gflop.items()}
     best_peer = _fastest([c for c in chosen if c.library != "effnetv2"], seconds)
     each = 2 * PASSES[kind] * cost(net, resolution=side).macs / 1e9
@@ -143,13 +99,26 @@ def compare(
                 speed_ratio=_ratio(seconds, best_peer, c.name),
                 ceiling_share=batch * each / spent.median / ceilings[c.setting.precision].median,
                 first_seconds=compiling.get(c.name, first[c.name]),
-                peak_mib=peaks.get(c.name),
+                peak_mib=peaks[c.name](),
             )
             for c in chosen
         ),
         best=_fastest([c for c in chosen if c.library == "effnetv2"], seconds),
         best_peer=best_peer, left_out=tuple(left_out),
     )  # fmt: skip
+
+
+def _prepared(
+    task: Task, how: How, processes: ExitStack
+) -> tuple[Work, Callable[[], float | None]]:
+    """Return what does the task once, and what then knows its highest memory in MiB."""
+    if how.device.type == "cuda":
+        highest = allocated_peak(task, how.device)
+        return task.prepared(how.device), lambda: highest
+    if how.together:
+        return task.prepared(how.device), lambda: None
+    process = processes.enter_context(Apart(task))
+    return process.once, lambda: process.peak_mib
 
 
 def _compiled(run: Work) -> tuple[float, str]:

@@ -8,18 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from effnetv2.arch.presets import PRESETS
 from effnetv2.arch.spec import Network
-from effnetv2.bench.settings import Setting
+from effnetv2.bench.settings import Library, Setting
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
-
-Library = Literal["effnetv2", "timm", "torchvision"]
 
 # fmt: off
 #          ours     timm                    torchvision

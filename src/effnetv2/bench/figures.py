@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from effnetv2.bench.agreement import FamilyRow
-from effnetv2.bench.compare import Case
+from effnetv2.bench.cases import Case
 from effnetv2.bench.family import Family
 from effnetv2.bench.loading import LoaderCase
 from effnetv2.bench.timing import Spread

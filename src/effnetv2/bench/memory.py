@@ -1,36 +1,25 @@
-"""Memory that a network's work takes at its peak, weights included: measured, or estimated.
-
-What a CPU process once held can be neither given back for sure nor told apart from what else it
-holds, so there every contender gets a process of its own: `python -m effnetv2.bench.memory`.
-"""
+"""Memory that a network's work takes: measured at its peak, or estimated before."""
 
 import gc
-import json
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from effnetv2.bench.contenders import Contender
-from effnetv2.bench.timing import synchronise
+from effnetv2.bench.timing import Work, synchronise
 from effnetv2.bench.work import Kind, work
-from effnetv2.config import from_json, to_json
 
 REPEATS = 3
 """A momentum is there from the second step on; a first step's workspaces may be others."""
 MIB = 2**20
-IMPORTS = ("torch._dynamo", "torchvision", "timm")
-"""Loaded before any memory is counted: torch's optimizers load the first when they first step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a contender does while its memory is watched."""
+    """What a contender does."""
 
     contender: Contender
     kind: Kind
@@ -39,34 +28,22 @@ class Task:
     drop_path: float = 0.0
     threads: int = field(default_factory=torch.get_num_threads)
 
-    def run(self, device: torch.device) -> None:
-        """Build the network and do its work a few times."""
+    def prepared(self, device: torch.device) -> Work:
+        """Build the network on `device`, and return what does its work once."""
         model = self.contender.build(device, drop_path=self.drop_path)
-        once = work(self.kind, model, self.contender.setting, self.batch, self.side, device)
-        for _ in range(REPEATS):
-            once()
-        synchronise(device)
+        return work(self.kind, model, self.contender.setting, self.batch, self.side, device)
 
 
-def peak(task: Task, device: torch.device) -> float | None:
-    """Return the highest memory, in MiB, of building and working; None where nobody says.
-
-    On CUDA what torch allocated; on a CPU the growth of a fresh process, which Linux tells.
-    """
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        task.run(device)
-        return (torch.cuda.max_memory_allocated(device) - before) / MIB
-    answer = subprocess.run(
-        [sys.executable, "-m", "effnetv2.bench.memory"],
-        input=to_json(task), capture_output=True, text=True,
-    )  # fmt: skip
-    if answer.returncode:  # killed for its memory, most likely
-        return None
-    found: float | None = json.loads(answer.stdout.splitlines()[-1])
-    return found
+def allocated_peak(task: Task, device: torch.device) -> float:
+    """Return the most, in MiB, that torch allocated on a CUDA device to build and work."""
+    gc.collect()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    run = task.prepared(device)
+    for _ in range(REPEATS):
+        run()
+    synchronise(device)
+    return (torch.cuda.max_memory_allocated(device) - before) / MIB
 
 
 def kept_for_backward(model: nn.Module, side: int) -> tuple[int, int]:
@@ -76,7 +53,6 @@ def kept_for_backward(model: nn.Module, side: int) -> tuple[int, int]:
     """
     kept: dict[int, int] = {}
     alive: list[Tensor] = []  # or a later storage could take the address of an earlier one
-
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
 
     def keep(t: Tensor) -> Tensor:
@@ -96,33 +72,18 @@ def free(device: torch.device) -> int | None:
     """Return the bytes that can still be had on `device`; None where nobody says."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return _field(Path("/proc/meminfo"), "MemAvailable")
+    return field_of(Path("/proc/meminfo"), "MemAvailable")
 
 
-def _growth(task: Task) -> float | None:
-    """Do `task`, and return by how many MiB this process grew over what its imports took."""
-    for name in IMPORTS:
-        with suppress(ImportError):
-            import_module(name)
-    torch.set_num_threads(task.threads)
-    gc.collect()
-    with suppress(OSError):  # forget the peak of importing
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status")
-    before = _field(status, "VmRSS")
-    task.run(torch.device("cpu"))
-    highest = _field(status, "VmHWM")
-    return None if before is None or highest is None else (highest - before) / MIB
+def resident(name: str) -> int | None:
+    """Return `VmRSS` or `VmHWM` of this process, now and at its highest, in bytes (Linux)."""
+    return field_of(Path("/proc/self/status"), name)
 
 
-def _field(file: Path, name: str) -> int | None:
-    """Return a field of one of Linux's files, in bytes."""
+def field_of(file: Path, name: str) -> int | None:
+    """Return a field of one of Linux's files, in bytes; None where it is not."""
     with suppress(OSError):
         for line in file.read_text().splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return None
-
-
-if __name__ == "__main__":
-    print(json.dumps(_growth(from_json(Task, sys.stdin.read(), "task"))))

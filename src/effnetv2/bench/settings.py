@@ -1,10 +1,12 @@
-"""The settings under which libraries run their networks."""
+"""Libraries, and the settings under which they run their networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+Library = Literal["effnetv2", "timm", "torchvision"]
 
 
 @dataclass(frozen=True, slots=True)

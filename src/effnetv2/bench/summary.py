@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from effnetv2.bench.agreement import FamilyRow
-from effnetv2.bench.compare import Case
+from effnetv2.bench.cases import Case
 from effnetv2.bench.family import Family
 from effnetv2.bench.loading import LoaderCase
 from effnetv2.bench.table import Table, number

@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add("--precision", nargs="+", choices=("fp32", "bf16"),
             help="only these (both; where a CPU has no bf16 instructions, fp32)")  # fmt: skip
         add("--compile", action="store_true", help="also compiled: takes minutes a network")
-        add("--no-memory", action="store_true", help="leave out the peaks of memory")
+        add("--together", action="store_true",
+            help="all in one process: less memory, none of it measured")  # fmt: skip
     found["step"].add_argument(
         "--drop-path", type=float, default=0.0, help="stochastic depth, the same for all (0)"
     )
@@ -101,7 +102,7 @@ def _compared(args: argparse.Namespace, machine: "Machine") -> tuple[Any, "list[
         rounds=args.rounds,
         warmup=args.warmup,
         drop_path=getattr(args, "drop_path", 0.0),
-        memory=not args.no_memory,
+        together=args.together,
     )
     work = [(network(m), side, batch)
             for m in args.model for side in args.side for batch in args.batch]  # fmt: skip
