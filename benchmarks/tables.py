@@ -39,14 +39,30 @@ def rows() -> Iterator[tuple[str, str, str]]:
             f"{time['interval'][1]:.2f}), top-1 {gain['mean']:+.1%} ({low:+.1%} to {high:+.1%})",
             found["command"],
         )
-    if found := result("step"):
+    for name, what in (("step", "one training step"), ("infer", "inference")):
+        if found := result(name):
+            for case in found["cases"]:
+                row = next(r for r in case["rows"] if told(r) == case["best"])
+                if ratio := row["speed_ratio"]:
+                    yield (
+                        f"{what}, {case['model']} at {case['side']} px, batch {case['batch']}, "
+                        f"beside {case['best_peer']}",
+                        speed(ratio),
+                        found["command"],
+                    )
+    if found := result("loader"):
         for case in found["cases"]:
-            row = next(r for r in case["rows"] if told(r) == case["best"])
-            ratio = row["speed_ratio"]
             yield (
-                f"one training step, {case['model']} at {case['side']} px beside "
-                f"{case['best_peer']}",
-                f"{ratio['median']:.2f} × the speed ({ratio['low']:.2f} to {ratio['high']:.2f})",
+                f"training batches of {case['pictures']} at {case['side']} px, "
+                f"{case['workers']} workers, beside {case['best_peer']}",
+                speed(case["rows"][0]["speed_ratio"]),
+                found["command"],
+            )
+    if found := result("family"):
+        for row in found["correlations"]:
+            yield (
+                f"rank correlation with the paper's times, {row['what']}",
+                f"{row['coefficient']:.2f} ({row['networks']} networks)",
                 found["command"],
             )
     if found := result("time_to_accuracy"):
@@ -59,6 +75,11 @@ def rows() -> Iterator[tuple[str, str, str]]:
                 f"n = {ratio['n']})",
                 found["command"],
             )
+
+
+def speed(ratio: dict[str, float]) -> str:
+    """Return a ratio of speeds with its quartiles."""
+    return f"{ratio['median']:.2f} × the speed ({ratio['low']:.2f} to {ratio['high']:.2f})"
 
 
 def told(row: dict[str, Any]) -> str:
