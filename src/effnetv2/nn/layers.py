@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from effnetv2.nn.fused import fits, fused
+
 Padding = Literal["symmetric", "same"]
 
 
@@ -53,8 +55,22 @@ def conv(
     return nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
+class SqueezeExcite(nn.Module):
+    """From the means of a map's channels to a factor for each, in (0, 1)."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """Map means `(n, channels, 1, 1)` to factors of the same shape."""
+        factors: Tensor = self.expand(F.silu(self.reduce(mean), inplace=True)).sigmoid()
+        return factors
+
+
 class ConvNormAct(nn.Module):
-    """Convolution, batch norm, and (unless `act` is false) SiLU."""
+    """Convolution, batch norm, SiLU (unless `act` is false), squeeze-excite (if `squeezed`)."""
 
     def __init__(
         self,
@@ -65,37 +81,36 @@ class ConvNormAct(nn.Module):
         groups: int = 1,
         *,
         act: bool = True,
+        squeezed: int = 0,
         padding: Padding,
         eps: float,
     ) -> None:
         super().__init__()
         self.conv = conv(c_in, c_out, kernel, stride, groups, padding)
         self.norm = nn.BatchNorm2d(c_out, eps=eps)
-        self.act = nn.SiLU(inplace=True) if act else nn.Identity()
+        self.act = act
+        self.gate = SqueezeExcite(c_out, squeezed) if squeezed else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(n, c_in, h, w)` to `(n, c_out, ceil(h / stride), ceil(w / stride))`."""
-        y: Tensor = self.act(self.norm(self.conv(x)))
-        return y
+    def forward(self, x: Tensor, skip: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Map `(n, c_in, h, w)` to `(n, c_out, ceil(h / stride), ceil(w / stride))`.
 
-
-class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from its mean over the map."""
-
-    def __init__(self, channels: int, squeezed: int) -> None:
-        super().__init__()
-        self.reduce = nn.Conv2d(channels, squeezed, 1)
-        self.expand = nn.Conv2d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate `x`, shape `(n, channels, h, w)`."""
-        mean = x.mean((2, 3), keepdim=True)
-        gate: Tensor = self.expand(F.silu(self.reduce(mean), inplace=True))
-        return x * gate.sigmoid()
+        The result is multiplied by `keep`, a factor a sample `(n, 1, 1, 1)`, and `skip` is added.
+        """
+        y: Tensor = self.conv(x)
+        if fits(y, self.norm):
+            return fused(y, self.norm, act=self.act, gate=self.gate, skip=skip, keep=keep)
+        y = self.norm(y)
+        if self.act:
+            y = F.silu(y, inplace=True)
+        if self.gate is not None:
+            y = y * self.gate(y.mean((2, 3), keepdim=True))
+        if keep is not None:
+            y = y * keep.to(y.dtype)
+        return y if skip is None else skip + y
 
 
 class StochasticDepth(nn.Module):
-    """Drop a residual branch for whole samples with probability `rate`, in training only.
+    """Which samples keep a residual branch: each loses it with probability `rate`, in training.
 
     `share` is the block's place in the network (block index / number of blocks): a network's
     drop-path rate p gives this layer the rate p * share, and the last block never quite p.
@@ -108,10 +123,9 @@ class StochasticDepth(nn.Module):
         self.share = share
         self.rate = 0.0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero whole samples of `x` in training, and rescale the rest by 1 / (1 - rate)."""
+    def forward(self, samples: int, device: torch.device) -> Tensor | None:
+        """Return what to multiply each sample by, `(samples, 1, 1, 1)`: 0 or 1 / (1 - rate)."""
         if not self.training or self.rate == 0.0:
-            return x
+            return None
         keep = 1.0 - self.rate
-        mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
-        return x * (mask / keep).to(x.dtype)
+        return (torch.rand(samples, 1, 1, 1, device=device) < keep) / keep
