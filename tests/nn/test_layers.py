@@ -47,6 +47,22 @@ def test_the_paddings_differ_on_even_maps_of_strided_convolutions_only(stride: i
         assert torch.allclose(same(x), symmetric(x)) == (stride == 1 or side % 2 == 1)
 
 
+def test_a_pointwise_convolution_is_a_convolution() -> None:
+    torch.manual_seed(0)
+    layer = conv(5, 7, 1, 1, 1, "same")
+    x = torch.randn(2, 5, 4, 3).to(memory_format=torch.channels_last)
+    results = []
+    for forward in (layer, lambda x: F.conv2d(x, layer.weight)):
+        layer.zero_grad()
+        image = x.clone().requires_grad_()
+        y = forward(image)
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        y.square().sum().backward()
+        assert layer.weight.grad is not None
+        results.append((y, image.grad, layer.weight.grad.clone()))
+    torch.testing.assert_close(*results)
+
+
 @pytest.mark.parametrize(
     ("layer", "fan_out"),
     [

@@ -34,19 +34,24 @@ _FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-std=c++17", "-f
 _LAYOUT = torch.channels_last
 
 
+def trains_on_cpu(x: Tensor) -> bool:
+    """Return whether gradients are taken on a CPU, by eager layers."""
+    return (
+        x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    )
+
+
 def fits(y: Tensor, norm: nn.Module) -> bool:
     """Return whether `fused` can stand for the layers: training, on a CPU that has the kernels."""
     return (
-        y.device.type == "cpu"
+        trains_on_cpu(y)
         and y.dtype in (torch.float32, torch.bfloat16)
         and type(norm) is nn.BatchNorm2d
         and norm.training
         and norm.momentum is not None
         and norm.affine
         and norm.weight.dtype == torch.float32
-        and torch.is_grad_enabled()
         and y.numel() > y.shape[1]  # of a single pixel the layer says that it has no variance
-        and not torch.compiler.is_compiling()
         and kernels() is not None
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from effnetv2.nn.fused import fits, fused
+from effnetv2.nn.fused import fits, fused, trains_on_cpu
 
 Padding = Literal["symmetric", "same"]
 
@@ -46,12 +46,29 @@ class StridedConv(nn.Conv2d):
         return y.to(input.dtype)
 
 
+class PointwiseConv(nn.Conv2d):
+    """A 1 x 1 convolution without bias: a matrix product over channels_last maps."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__(c_in, c_out, 1, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map `(n, c, h, w)` to `(n, c', h, w)`."""
+        # As a product its gradient takes a third of the time that it takes as a convolution.
+        if trains_on_cpu(input) and input.is_contiguous(memory_format=torch.channels_last):
+            y = F.linear(input.permute(0, 2, 3, 1), self.weight.flatten(1))
+            return y.permute(0, 3, 1, 2)
+        return super().forward(input)
+
+
 def conv(
     c_in: int, c_out: int, kernel: int, stride: int, groups: int, padding: Padding
 ) -> nn.Conv2d:
     """Return a convolution without bias; the two paddings differ only where it strides."""
     if stride > 1:
         return StridedConv(c_in, c_out, kernel, stride, groups, padding)
+    if kernel == 1 and groups == 1:
+        return PointwiseConv(c_in, c_out)
     return nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
