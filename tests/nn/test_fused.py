@@ -1,9 +1,6 @@
 """The fused kernels against the layers that they stand for, and both against float64."""
 
 import copy
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from effnetv2.arch.presets import TINY
-from effnetv2.nn import fused as room
 from effnetv2.nn import layers
-from effnetv2.nn.fused import fits, fused, kernels
+from effnetv2.nn.fused import fits, fused
+from effnetv2.nn.kernels import kernels
 from effnetv2.nn.layers import ConvNormAct, SqueezeExcite
 from effnetv2.nn.network import EfficientNet
 
@@ -134,33 +131,3 @@ def test_one_pixel_has_no_variance_as_the_layer_says() -> None:
     layer = ConvNormAct(3, 4, padding="same", eps=1e-3).train()
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         layer(torch.randn(1, 3, 1, 1))
-
-
-@pytest.fixture
-def no_kernels_yet() -> Iterator[None]:
-    kernels.cache_clear()
-    yield
-    kernels.cache_clear()
-
-
-@pytest.mark.usefixtures("no_kernels_yet")
-@pytest.mark.parametrize("compiler", ["/nowhere/g++", "false"])
-def test_without_a_compiler_the_layers_do_the_work(
-    compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("CXX", compiler)
-    assert kernels() is None
-    model = EfficientNet(TINY, 2).train()
-    assert model(torch.randn(2, 3, 32, 32)).shape == (2, 2)
-
-
-@pytest.mark.usefixtures("no_kernels_yet")
-def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert kernels() is not None
-    kernels.cache_clear()
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
-    assert kernels() is not None
-    assert [p.suffix for p in (tmp_path / "effnetv2").iterdir()] == [".so"]
-    assert room._SOURCE.is_file()

@@ -10,49 +10,30 @@ from the convolution's output y. With t = a y + b, a = weight / σ, b = bias - a
     dy  = a (dt - Σdt / M - (y - μ) / σ² · Σ dt (y - μ) / M)
 
 All sums and products are float32, also of bfloat16 maps, so the result lies nearer to the exact
-one than that of the layers. The kernels are compiled by the machine's C++ compiler when first
-needed (two seconds) and kept in ~/.cache/effnetv2; without a compiler the layers do the work.
+one than that of the layers.
 """
 
-import ctypes
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-_SOURCE = Path(__file__).with_name("fused.cpp")
-_FLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-std=c++17", "-fPIC", "-shared",
-          "-fopenmp", "-fno-math-errno", "-fno-trapping-math")  # fmt: skip
+from effnetv2.nn.kernels import call, runs
+
 _LAYOUT = torch.channels_last
-
-
-def trains_on_cpu(x: Tensor) -> bool:
-    """Return whether gradients are taken on a CPU, by eager layers."""
-    return (
-        x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    )
 
 
 def fits(y: Tensor, norm: nn.Module) -> bool:
     """Return whether `fused` can stand for the layers: training, on a CPU that has the kernels."""
     return (
-        trains_on_cpu(y)
-        and y.dtype in (torch.float32, torch.bfloat16)
+        runs(y)
         and type(norm) is nn.BatchNorm2d
         and norm.training
         and norm.momentum is not None
         and norm.affine
         and norm.weight.dtype == torch.float32
         and y.numel() > y.shape[1]  # of a single pixel the layer says that it has no variance
-        and kernels() is not None
     )
 
 
@@ -93,7 +74,7 @@ class _Fused(torch.autograd.Function):
         n, c, h, w = y.shape
         size = (n, h * w, c)
         mean, var = torch.empty(2, c)
-        _call("moments", y, *size, mean, var)
+        call("moments", y, *size, mean, var)
         _track(norm, mean, var, n * h * w)
         a = weight.detach() * (var + norm.eps).rsqrt()
         b = bias.detach() - mean * a
@@ -102,7 +83,7 @@ class _Fused(torch.autograd.Function):
         factors = None
         if gate is not None:
             pooled = torch.empty(n, c)
-            _call("pool", y, *size, None, a, b, 1.0 / (h * w), pooled)
+            call("pool", y, *size, None, a, b, 1.0 / (h * w), pooled)
             with torch.enable_grad(), torch.autocast("cpu", enabled=False):
                 ctx.pooled = pooled.view(n, c, 1, 1).requires_grad_()
                 ctx.factors = gate(ctx.pooled)
@@ -116,7 +97,7 @@ class _Fused(torch.autograd.Function):
             factors = factors.contiguous()
         out = torch.empty_like(y)
         wide = 0 if factors is None else factors.shape[1]
-        _call("apply", y, *size, a, b, factors, wide, skip, out, act)
+        call("apply", y, *size, a, b, factors, wide, skip, out, act)
         ctx.save_for_backward(y, mean, var, a, b, factors, keep)
         ctx.size, ctx.wide, ctx.act, ctx.eps, ctx.weights = size, wide, act, norm.eps, weights
         ctx.skips = skip is not None
@@ -132,7 +113,7 @@ class _Fused(torch.autograd.Function):
         dweights: tuple[Tensor, ...] = ()
         if ctx.factors is not None:
             dfactors = torch.empty(n, c)
-            _call("pool", y, n, hw, c, dout, a, b, 1.0, dfactors)
+            call("pool", y, n, hw, c, dout, a, b, 1.0, dfactors)
             if keep is not None:
                 dfactors *= keep
             lift, *rest = torch.autograd.grad(
@@ -140,11 +121,11 @@ class _Fused(torch.autograd.Function):
             )
             lift, dweights = lift.view(n, c) / hw, tuple(rest)
         dy, sums = torch.empty_like(y), torch.empty(2, c)
-        _call("slope", y, n, hw, c, dout, a, b, factors, ctx.wide, lift, mean, dy, sums, ctx.act)
+        call("slope", y, n, hw, c, dout, a, b, factors, ctx.wide, lift, mean, dy, sums, ctx.act)
         dbias, spread = sums
         squared = (var + ctx.eps).reciprocal()
         p, q = a * dbias / (n * hw), a * squared * spread / (n * hw)
-        _call("centre", y, n, hw, c, a, mean, p, q, dy)
+        call("centre", y, n, hw, c, a, mean, p, q, dy)
         skipped = dout if ctx.skips else None
         dweight = spread * squared.sqrt()
         return (dy, dweight, dbias, None, None, None, skipped, None, *dweights)
@@ -158,49 +139,3 @@ def _track(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, pixels: int) -> None
     norm.running_var.lerp_(var * (pixels / max(1, pixels - 1)), norm.momentum)
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked += 1
-
-
-def _call(kernel: str, y: Tensor, *arguments: Tensor | int | float | None) -> None:
-    library = kernels()
-    assert library is not None
-    function = getattr(library, f"{str(y.dtype).removeprefix('torch.')}_{kernel}")
-    function(*map(_c, (y, *arguments, torch.get_num_threads())))
-
-
-def _c(value: Tensor | float | None) -> Any:
-    if isinstance(value, Tensor):
-        return ctypes.c_void_p(value.data_ptr())
-    if isinstance(value, int):
-        return ctypes.c_int64(value)
-    return ctypes.c_float(value) if isinstance(value, float) else ctypes.c_void_p(None)
-
-
-@functools.cache
-def kernels() -> ctypes.CDLL | None:
-    """Return the compiled kernels, compiling them if need be; None where they cannot be had."""
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
-        return None
-    key = "\n".join((_SOURCE.read_text(), compiler, *_FLAGS, _processor()))
-    name = f"fused-{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.so"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "effnetv2"
-    try:
-        if not (cache / name).exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                made = Path(folder, name)
-                command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(made)]
-                subprocess.run(command, check=True, capture_output=True)
-                made.replace(cache / name)  # whole or not at all, whoever else is at it
-        return ctypes.CDLL(str(cache / name))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _processor() -> str:
-    """Return what instructions this machine has: a cache may be shared by unlike ones."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from effnetv2.data.preprocessing import Preprocessing, normalise
 from effnetv2.errors import InputError
-from effnetv2.nn.fused import kernels
+from effnetv2.nn.kernels import kernels
 
 
 @dataclass(frozen=True, slots=True)

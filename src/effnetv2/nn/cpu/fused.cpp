@@ -1,60 +1,44 @@
 // Batch norm, SiLU, squeeze-excite gate and addition of the skip in as few passes over memory as
 // their mathematics allows. Called by fused.py, which documents the formulas.
 //
-// Tensors are channels_last, hence row-major matrices of `rows` pixels by `c` channels, in float32
-// or bfloat16; all arithmetic is float32. Loops over channels are innermost: they vectorise without
-// reordering a sum, so results depend on the number of threads and on nothing else.
+// Results depend on the number of threads and on nothing else: loops over channels are innermost,
+// so that no sum is reordered.
 
 #include <omp.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "lanes.h"
 
 namespace {
 
-struct bfloat16 {
-  uint16_t bits;
-};
-
-inline float wide(float x) { return x; }
-
-inline float wide(bfloat16 x) {
-  uint32_t bits = uint32_t(x.bits) << 16;
-  float y;
-  std::memcpy(&y, &bits, 4);
-  return y;
+// 1 / (1 + exp(-x)) to some units in the last place. exp(-x) is 2^whole * 2^part with
+// |part| <= 1/2, the latter a polynomial of least relative error (2e-7).
+inline floats sigmoid(floats x) {
+  floats y = x * -1.44269504f;
+#ifdef __AVX512F__
+  floats whole = (floats)_mm512_roundscale_ps((__m512)y, 0);
+#else
+  y = y > 126.0f ? y * 0.0f + 126.0f : y;
+  y = y < -126.0f ? y * 0.0f - 126.0f : y;  // a number that is none stays none
+  const float round = 12582912.0f;  // adding it leaves no room for a fraction
+  floats shifted = y + round, whole = shifted - round;
+#endif
+  floats t = y - whole;
+  floats p = 1.00000012f + t * (0.693146884f + t * (0.240219891f + t * (0.0555077009f +
+             t * (0.00968132634f + t * 0.00132752315f))));
+#ifdef __AVX512F__
+  return 1.0f / (1.0f + (floats)_mm512_scalef_ps((__m512)p, (__m512)whole));
+#else
+  words power = ((words)shifted - 0x4b400000u + 127u) << 23;
+  return 1.0f / (1.0f + p * (floats)power);
+#endif
 }
 
-inline void narrow(float x, float& y) { y = x; }
+inline floats silu(floats t) { return t * sigmoid(t); }
 
-inline void narrow(float x, bfloat16& y) {  // to nearest, ties to even
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  y.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-// 1 / (1 + exp(-x)) to a few units in the last place, without a branch or a call. exp(-x) is
-// 2^whole * 2^part with |part| <= 1/2, the latter a polynomial of least relative error (2e-7).
-inline float sigmoid(float x) {
-  float y = x * -1.44269504f;
-  y = y > 126.0f ? 126.0f : y;
-  y = y < -126.0f ? -126.0f : y;  // a number that is none stays none
-  float whole = std::nearbyintf(y), t = y - whole;
-  float p = 1.00000012f + t * (0.693146884f + t * (0.240219891f + t * (0.0555077009f +
-            t * (0.00968132634f + t * 0.00132752315f))));
-  int32_t bits = (int32_t(whole) + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, 4);
-  return 1.0f / (1.0f + p * power);
-}
-
-inline float silu(float t) { return t * sigmoid(t); }
-
-inline float silu_slope(float t) {
-  float s = sigmoid(t);
+inline floats silu_slope(floats t) {
+  floats s = sigmoid(t);
   return s * (1.0f + t * (1.0f - s));
 }
 
@@ -126,19 +110,18 @@ void moments(const Map& map, const T* y, float* mean, float* var, int threads) {
   // Around the first pixel's values: no cancellation where the mean dwarfs the deviation.
   int64_t c = map.c;
   std::vector<float> origin(map.channels);
-  for (int64_t j = 0; j < map.channels; ++j) origin[j] = wide(y[j]);
+  across(map.channels, [&](int64_t j, int64_t k) { store(&origin[j], load(y + j, k), k); });
   std::vector<float> repeated = map.repeated(origin.data());
   const float* o = repeated.data();
   auto sums = sum(map, 2, threads, [=](int64_t, int64_t first, int64_t last, float* s) {
     float *s1 = s, *s2 = s + c;
     for (int64_t i = first; i < last; ++i) {
       const T* row = y + i * c;
-#pragma omp simd
-      for (int64_t j = 0; j < c; ++j) {
-        float d = wide(row[j]) - o[j];
-        s1[j] += d;
-        s2[j] += d * d;
-      }
+      across(c, [=](int64_t j, int64_t k) {
+        floats d = load(row + j, k) - load(o + j, k);
+        store(s1 + j, load(s1 + j, k) + d, k);
+        store(s2 + j, load(s2 + j, k) + d * d, k);
+      });
     }
   });
   double pixels = double(map.n) * map.hw * (map.c / map.channels);
@@ -163,20 +146,12 @@ void apply(const Map& map, const T* y, const float* a, const float* b, const flo
     for (int64_t i = first; i < last; ++i) {
       const T* row = y + i * c;
       T* to = out + i * c;
-      if (skip) {
-        const T* r = skip + i * c;
-#pragma omp simd
-        for (int64_t j = 0; j < c; ++j) {
-          float t = wide(row[j]) * a[j] + b[j];
-          narrow((act ? silu(t) : t) * g[j] + wide(r[j]), to[j]);
-        }
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < c; ++j) {
-          float t = wide(row[j]) * a[j] + b[j];
-          narrow((act ? silu(t) : t) * g[j], to[j]);
-        }
-      }
+      const T* r = skip ? skip + i * c : nullptr;
+      across(c, [=](int64_t j, int64_t k) {
+        floats t = load(row + j, k) * load(a + j, k) + load(b + j, k);
+        t = (act ? silu(t) : t) * load(g + j, k);
+        store(to + j, r ? t + load(r + j, k) : t, k);
+      });
     }
   });
 }
@@ -189,22 +164,19 @@ void pool(const Map& map, const T* y, const T* dout, const float* a, const float
   int64_t c = map.c;
   auto as = map.repeated(a), bs = map.repeated(b);
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t k = 0; k < map.n; ++k) {
+  for (int64_t n = 0; n < map.n; ++n) {
     std::vector<float> sums(c, 0.0f);
     const float *a = as.data(), *b = bs.data();
     float* s = sums.data();
-    for (int64_t i = k * map.hw; i < (k + 1) * map.hw; ++i) {
+    for (int64_t i = n * map.hw; i < (n + 1) * map.hw; ++i) {
       const T* row = y + i * c;
-      if (dout) {
-        const T* d = dout + i * c;
-#pragma omp simd
-        for (int64_t j = 0; j < c; ++j) s[j] += silu(wide(row[j]) * a[j] + b[j]) * wide(d[j]);
-      } else {
-#pragma omp simd
-        for (int64_t j = 0; j < c; ++j) s[j] += silu(wide(row[j]) * a[j] + b[j]);
-      }
+      const T* d = dout ? dout + i * c : nullptr;
+      across(c, [=](int64_t j, int64_t k) {
+        floats v = silu(load(row + j, k) * load(a + j, k) + load(b + j, k));
+        store(s + j, load(s + j, k) + (d ? v * load(d + j, k) : v), k);
+      });
     }
-    float* to = out + k * map.channels;
+    float* to = out + n * map.channels;
     map.folded(s, to);
     for (int64_t j = 0; j < map.channels; ++j) to[j] *= scale;
   }
@@ -229,14 +201,13 @@ void slope(const Map& map, const T* y, const T* dout, const float* a, const floa
     for (int64_t i = first; i < last; ++i) {
       const T *row = y + i * c, *d = dout + i * c;
       T* to = dt + i * c;
-#pragma omp simd
-      for (int64_t j = 0; j < c; ++j) {
-        float v = wide(row[j]), e = wide(d[j]) * g[j] + l[j];
-        if (act) e *= silu_slope(v * a[j] + b[j]);
-        s1[j] += e;
-        s2[j] += e * (v - m[j]);
-        narrow(e, to[j]);
-      }
+      across(c, [=](int64_t j, int64_t k) {
+        floats v = load(row + j, k), e = load(d + j, k) * load(g + j, k) + load(l + j, k);
+        if (act) e *= silu_slope(v * load(a + j, k) + load(b + j, k));
+        store(s1 + j, load(s1 + j, k) + e, k);
+        store(s2 + j, load(s2 + j, k) + e * (v - load(m + j, k)), k);
+        store(to + j, e, k);
+      });
     }
   };
   auto total = sum(map, 2, threads, add);
@@ -255,8 +226,10 @@ void centre(const Map& map, const T* y, const float* a, const float* mean, const
     for (int64_t i = first; i < last; ++i) {
       const T* row = y + i * c;
       T* to = dt + i * c;
-#pragma omp simd
-      for (int64_t j = 0; j < c; ++j) narrow(a[j] * wide(to[j]) - q[j] * wide(row[j]) - o[j], to[j]);
+      across(c, [=](int64_t j, int64_t k) {
+        floats t = load(a + j, k) * load(to + j, k) - load(q + j, k) * load(row + j, k);
+        store(to + j, t - load(o + j, k), k);
+      });
     }
   });
 }
