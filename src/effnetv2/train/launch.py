@@ -18,7 +18,7 @@ from effnetv2.data.samples import Data
 from effnetv2.data.source import open_data
 from effnetv2.data.split import restore, split_names
 from effnetv2.errors import InputError
-from effnetv2.train.classifier import Classifier
+from effnetv2.train.classifier import Card, Classifier
 from effnetv2.train.display import Display, duration
 from effnetv2.train.finish import finish
 from effnetv2.train.journal import Journal
@@ -125,7 +125,15 @@ def _go(
             journal = Journal(run, world, display, save_seconds)
             model = train(recipe, data, run, machine, world, journal, workers=count, stop=told)
         with display.waiting("evaluating"):
-            classifier = finish(recipe, data, run, model, machine, world, workers=count)
+            model = finish(recipe, data, run, model, machine, world, workers=count)
+        card = Card(
+            network=recipe.network,
+            classes=data.train.classes,
+            preprocessing=recipe.preprocessing,
+        )
+        classifier = Classifier(card, model, machine)
+        if world.leads:
+            classifier.save(run.model)
         about["finished"] = now()
     finally:
         display.close()
