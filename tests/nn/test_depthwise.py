@@ -5,14 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from effnetv2.nn.depthwise import KERNEL_SIZES
-from effnetv2.nn.kernels import kernels
+from effnetv2.nn.kernels import DEPTHWISE_SIZES, kernels
 from effnetv2.nn.layers import DepthwiseConv, Padding, conv
 
 pytestmark = pytest.mark.skipif(kernels() is None, reason="no C++ compiler with OpenMP here")
 
 
-@pytest.mark.parametrize("kernel", KERNEL_SIZES)
+@pytest.mark.parametrize("kernel", DEPTHWISE_SIZES)
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 @pytest.mark.parametrize("side", [(7, 6), (8, 5), (2, 1)], ids=str)

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from effnetv2.arch.presets import TINY
 from effnetv2.nn import layers
-from effnetv2.nn.fused import fits, fused
-from effnetv2.nn.kernels import kernels
+from effnetv2.nn.kernels import fits, fused, kernels
 from effnetv2.nn.layers import ConvNormAct, SqueezeExcite
 from effnetv2.nn.network import EfficientNet
 

@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from effnetv2.nn.depthwise import KERNEL_SIZES, depthwise
-from effnetv2.nn.fused import fits, fused
-from effnetv2.nn.kernels import runs, trains_on_cpu
+from effnetv2.nn.kernels import DEPTHWISE_SIZES, depthwise, fits, fused, runs, trains_on_cpu
 
 Padding = Literal["symmetric", "same"]
 
@@ -50,7 +48,7 @@ class DepthwiseConv(StridedConv):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve `(n, c, h, w)` to `(n, c, ceil(h / stride), ceil(w / stride))`."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if runs(input) and kernel in KERNEL_SIZES and self.weight.dtype == torch.float32:
+        if runs(input) and kernel in DEPTHWISE_SIZES and self.weight.dtype == torch.float32:
             top = left = kernel // 2
             if self.same:
                 top, left = (self.zeros(side) // 2 for side in input.shape[2:])

@@ -1,4 +1,4 @@
-// Depthwise convolution, forwards and backwards. Called by depthwise.py.
+// Depthwise convolution, forwards and backwards. Called by kernels.py.
 //
 // For a few channels at a time, as many as there are lanes, a sample's map is copied to a padded
 // scratch of float32 that stays in the cache; there every pixel meets the k x k weights, which

@@ -1,5 +1,5 @@
 // Batch norm, SiLU, squeeze-excite gate and addition of the skip in as few passes over memory as
-// their mathematics allows. Called by fused.py, which documents the formulas.
+// their mathematics allows. Called by kernels.py, which documents the formulas.
 //
 // Results depend on the number of threads and on nothing else: loops over channels are innermost,
 // so that no sum is reordered.
