@@ -52,16 +52,22 @@ struct Map {
     while (c < 256 && hw % 2 == 0) hw /= 2, c *= 2;
   }
 
+  // Writes `v`, one number a channel (or `size` = 1 for all), once for each pixel of a row.
+  void repeat(const float* v, int64_t size, float* out) const {
+    for (float* to = out; to < out + c; to += size) std::copy(v, v + size, to);
+  }
+
   std::vector<float> repeated(const float* v) const {
     std::vector<float> r(c);
-    for (int64_t j = 0; j < c; ++j) r[j] = v[j % channels];
+    repeat(v, channels, r.data());
     return r;
   }
 
   template <typename S>
   void folded(const S* sums, S* out) const {
-    std::fill(out, out + channels, S(0));
-    for (int64_t j = 0; j < c; ++j) out[j % channels] += sums[j];
+    std::copy(sums, sums + channels, out);
+    for (const S* next = sums + channels; next < sums + c; next += channels)
+      for (int64_t j = 0; j < channels; ++j) out[j] += next[j];
   }
 
   // Calls work(thread, sample, first row, last row) for stretches of one sample's rows, divided
@@ -140,8 +146,7 @@ void apply(const Map& map, const T* y, const float* a, const float* b, const flo
   auto as = map.repeated(a), bs = map.repeated(b);
   map.divide(threads, [&](int, int64_t sample, int64_t first, int64_t last) {
     std::vector<float> gs(c, 1.0f);
-    if (gate)
-      for (int64_t j = 0; j < c; ++j) gs[j] = gate[sample * gate_c + j % gate_c];
+    if (gate) map.repeat(gate + sample * gate_c, gate_c, gs.data());
     const float *a = as.data(), *b = bs.data(), *g = gs.data();
     for (int64_t i = first; i < last; ++i) {
       const T* row = y + i * c;
@@ -192,10 +197,8 @@ void slope(const Map& map, const T* y, const T* dout, const float* a, const floa
   auto as = map.repeated(a), bs = map.repeated(b), ms = map.repeated(mean);
   auto add = [&](int64_t sample, int64_t first, int64_t last, float* s) {
     std::vector<float> gs(c, 1.0f), ls(c, 0.0f);
-    if (gate)
-      for (int64_t j = 0; j < c; ++j) gs[j] = gate[sample * gate_c + j % gate_c];
-    if (lift)
-      for (int64_t j = 0; j < c; ++j) ls[j] = lift[sample * map.channels + j % map.channels];
+    if (gate) map.repeat(gate + sample * gate_c, gate_c, gs.data());
+    if (lift) map.repeat(lift + sample * map.channels, map.channels, ls.data());
     const float *a = as.data(), *b = bs.data(), *m = ms.data(), *g = gs.data(), *l = ls.data();
     float *s1 = s, *s2 = s + c;
     for (int64_t i = first; i < last; ++i) {
@@ -219,8 +222,8 @@ template <typename T>
 void centre(const Map& map, const T* y, const float* a, const float* mean, const float* p,
             const float* q, T* dt, int threads) {
   int64_t c = map.c;
-  auto as = map.repeated(a), qs = map.repeated(q), os = map.repeated(p);
-  for (int64_t j = 0; j < c; ++j) os[j] -= qs[j] * mean[j % map.channels];
+  auto as = map.repeated(a), qs = map.repeated(q), os = map.repeated(p), ms = map.repeated(mean);
+  for (int64_t j = 0; j < c; ++j) os[j] -= qs[j] * ms[j];
   map.divide(threads, [&](int, int64_t, int64_t first, int64_t last) {
     const float *a = as.data(), *q = qs.data(), *o = os.data();
     for (int64_t i = first; i < last; ++i) {
