@@ -93,7 +93,7 @@ def augment(
 
     `magnitude` is RandAugment's: 0 changes nothing, 10 is its usual full strength.
     """
-    box = _crop(image.width, image.height, how, rng)
+    box = crop_box(image.width, image.height, how, rng)
     image = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box, 2.0)
     image = _flipped(image, how.flip, rng)
     if how.operations and magnitude > 0:
@@ -107,9 +107,10 @@ def side_needed(how: Augmentation, resolution: int) -> int:
     return math.ceil(resolution / math.sqrt(how.area[0]))
 
 
-def _crop(
+def crop_box(
     width: int, height: int, how: Augmentation, rng: random.Random
 ) -> tuple[float, float, float, float]:
+    """Draw the crop of a picture of that size: left, top, right and bottom, in pixels."""
     area = width * height * rng.uniform(*how.area)
     aspect = math.exp(rng.uniform(-1, 1) * math.log(how.aspect))
     w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
