@@ -18,7 +18,7 @@ from effnetv2.data.augment import (
     Augmentation,
     Flip,
     augment,
-    crop,
+    crop_box,
 )
 from effnetv2.data.motion import MOTIONS, warped
 from effnetv2.data.picture import FACTORS, Decoded
@@ -223,7 +223,7 @@ def test_a_picture_is_decoded_as_coarsely_as_enlarges_no_crop(
 ) -> None:
     how = Augmentation(area=(0.05, 1.0), flip="none")
     for seed in range(50):
-        left, top, right, bottom = crop(size, how, random.Random(seed))
+        left, top, right, bottom = crop_box(*size, how, random.Random(seed))
         side = min(right - left, bottom - top)
         asked.clear()
         augment(Asked(picture(*size)), how, resolution, 0, random.Random(seed))

@@ -96,7 +96,7 @@ def augment(
     The crop is drawn first and `picture` decoded no larger than that crop needs. `magnitude` is
     RandAugment's: 0 changes nothing, 10 is its usual full strength.
     """
-    box = crop(picture.size, how, rng)
+    box = crop_box(*picture.size, how, rng)
     image = _cut(picture, box, resolution)
     image = _flipped(image, how.flip, rng)
     if how.operations and magnitude > 0:
@@ -105,9 +105,8 @@ def augment(
     return image
 
 
-def crop(size: tuple[int, int], how: Augmentation, rng: random.Random) -> Box:
-    """Return a random crop of a picture of `size`: left, top, right, bottom in its pixels."""
-    width, height = size
+def crop_box(width: int, height: int, how: Augmentation, rng: random.Random) -> Box:
+    """Draw the crop of a picture of that size: left, top, right and bottom, in pixels."""
     area = width * height * rng.uniform(*how.area)
     aspect = math.exp(rng.uniform(-1, 1) * math.log(how.aspect))
     w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
