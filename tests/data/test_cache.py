@@ -150,7 +150,7 @@ def test_a_store_gives_back_what_it_was_given(tmp_path: Path, where: str) -> Non
     store.keep_header(2, 5, 70_000, False)
     assert store.header(1) == (70_000, 3, True)
     assert store.header(2) == (5, 70_000, False)
-    images = {(row, f): photo(31 // f, 17) for row in (0, 2) for f in FACTORS}
+    images = {(row, f): photo(67 // f, 17) for row in (0, 2) for f in FACTORS}
     assert store.image(0, 1) is None
     for (row, factor), image in images.items():
         store.keep(row, factor, image)

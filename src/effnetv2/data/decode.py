@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from effnetv2.data.picture import FACTORS, Decoded, Picture, decoded
+from effnetv2.data.picture import BLOCK, FACTORS, Decoded, Picture, decoded
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -115,9 +115,10 @@ class _Jpeg:
             image = self._image or _opened(self._file)
             self._image = None  # it decodes once
             width, height = image.size
-            if factor > 1 and image.draft("RGB", (width // factor, height // factor)) is None:
-                return rgb(image).reduce(factor)
-            return rgb(image)
+            scale = min(factor, BLOCK)
+            if scale > 1 and image.draft("RGB", (width // scale, height // scale)):
+                factor //= scale
+            return rgb(image).reduce(factor) if factor > 1 else rgb(image)
 
 
 def _opened(file: Path) -> Image.Image:

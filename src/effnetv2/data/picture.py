@@ -9,8 +9,10 @@ from typing import Protocol
 
 from PIL import Image
 
-FACTORS = (1, 2, 4, 8)
-"""How many times smaller a picture can be decoded: a JPEG is made of blocks of 8 x 8 pixels."""
+FACTORS = (1, 2, 4, 8, 16, 32)
+"""How many times smaller a picture can be decoded."""
+BLOCK = 8
+"""A JPEG is made of blocks of 8 x 8 pixels: up to this factor, it costs less than the whole."""
 
 
 class Picture(Protocol):
@@ -41,13 +43,13 @@ def decoded(picture: Picture, at_least: int = 0) -> Image.Image:
     """Return `picture` whole or, where that costs less, with a short side of `at_least` pixels."""
     if not picture.scalable:
         return picture.decode()
-    return picture.decode(factor_leaving(min(picture.size), at_least))
+    return picture.decode(min(BLOCK, factor_leaving(min(picture.size), at_least)))
 
 
 def factor_of(width: int, image: Image.Image) -> int:
-    """Return how many times smaller than `width` the decoded `image` is."""
-    # Sizes are rounded up: of 501 px, half are 251. The quotient is a little below the factor.
-    return round(width / image.width)
+    """Return by which of `FACTORS` the decoded `image` is smaller than `width`."""
+    # Sizes are rounded up, of 501 px half are 251: the quotient is a little below the factor.
+    return min(FACTORS, key=lambda factor: abs(factor - width / image.width))
 
 
 @dataclass(frozen=True, slots=True)
