@@ -230,7 +230,7 @@ def fitting_sizes(
     largest, magnified = _sizes(network), how.magnification
     if size is None:
         step = max(1, len(samples) // 64)
-        sides = sorted(min(samples.open(i).size) for i in range(0, len(samples), step))
+        sides = sorted(min(samples.picture(i).size) for i in range(0, len(samples), step))
         evaluated = min(largest.eval, max(64, sides[len(sides) // 2]))
         size = min(largest.train, max(48, round(evaluated / magnified / 16) * 16))
     return Sizes(size, max(size, round(size * magnified / 16) * 16))
