@@ -32,6 +32,12 @@ def test_without_a_compiler_the_layers_do_the_work(
 
 
 @pytest.mark.usefixtures("no_kernels_yet")
+def test_they_can_be_declined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFNETV2_KERNELS", "layers")
+    assert kernels() is None
+
+
+@pytest.mark.usefixtures("no_kernels_yet")
 @pytest.mark.skipif(kernels() is None, reason="no C++ compiler with OpenMP here")
 def test_they_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -14,9 +14,9 @@ bfloat16, and with a stride sixty times: a seventh of a V2-B0 step.
 
 Sums and products are float32, also of bfloat16 maps: the results lie nearer to exact ones than
 those of the layers. The sources in `cpu/` are compiled by the machine's compiler when first needed
-(some seconds) and kept in ~/.cache/effnetv2. Where there is no compiler, or it has no OpenMP,
-torch's layers do the work; so do they on GPUs, in evaluation, and in graphs that are compiled or
-exported.
+(some seconds) and kept in ~/.cache/effnetv2. Where there is no compiler, or it has no OpenMP, or
+with EFFNETV2_KERNELS=layers, torch's layers do the work; so do they on GPUs, in evaluation, and in
+graphs that are compiled or exported.
 """
 
 import contextlib
@@ -100,6 +100,8 @@ def depthwise(x: Tensor, weight: Tensor, stride: int, top: int, left: int) -> Te
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
     """Return the compiled kernels, compiling them if need be; None where they cannot be had."""
+    if os.environ.get("EFFNETV2_KERNELS") == "layers":
+        return None
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
     if not compiler:
         return None
