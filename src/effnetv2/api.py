@@ -49,7 +49,7 @@ def train(
     `model` is a preset (V2-B0), a JSON file, or a `Network`; `recipe` one of `default`, `imagenet`,
     `imagenet-released`, `transfer`, or a recipe.json. What is not given follows from the pictures.
     `settings` sets any field of the recipe by dotted path. `how` goes to the launch: `device`,
-    `workers`, `save_seconds`, `quiet`. Raises InputError for what cannot be used.
+    `workers`, `cache`, `save_seconds`, `quiet`. Raises InputError for what cannot be used.
     """
     parting = {"val": val, "test": test, "split_seed": split_seed, "bad_files": bad_files}
     wishes = Wishes(
@@ -77,7 +77,7 @@ def train(
 def resume(run: str | Path, **how: Any) -> Classifier:
     """Go on with a run where it was cut, exactly, and return its classifier.
 
-    `how` goes to the launch: `device`, `workers`, `save_seconds`, `quiet`.
+    `how` goes to the launch: `device`, `workers`, `cache`, `save_seconds`, `quiet`.
     """
     classifier = launch.resume(run, **how)
     if leads():

@@ -312,6 +312,7 @@ BAD = {
     "set of no crop": ("train PHOTOS --set preprocessing.fraction=0 --to NEW", "fraction is"),
     "size too small": ("train PHOTOS --model tiny --size 4 --to NEW", "resolution is"),
     "bad device": ("train PHOTOS --device warp --to NEW", "warp"),
+    "bad cache": ("train PHOTOS --cache much --to NEW", "cache 'much'"),
     "a run that is there": ("train PHOTOS --model tiny --to RUN", "holds a run already"),
     "no run to resume": ("train --resume NONE", "NONE"),
     "no run to evaluate": ("evaluate NONE PHOTOS", "NONE"),

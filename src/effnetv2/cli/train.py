@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("auto", "float32", "bfloat16"))
     add("--compile", action="store_true", help="torch.compile the network")
     add("--workers", type=int, help="loader processes")
+    add("--cache", default="auto", metavar="SIZE", help="memory for decoded pictures, 4G for one; "
+        "0 for none, or a folder to keep them on disk (a quarter of the memory left)")  # fmt: skip
     add("--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)")
     add("--quiet", action="store_true")
     add("--json", action="store_true", help="print the result as JSON")
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     how = {
         "device": args.device,
         "workers": args.workers,
+        "cache": args.cache,
         "save_seconds": args.save_seconds,
         "quiet": args.quiet,
     }

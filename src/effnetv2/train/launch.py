@@ -18,12 +18,13 @@ from effnetv2.data.samples import Data
 from effnetv2.data.source import open_data
 from effnetv2.data.split import restore, split_names
 from effnetv2.errors import InputError
-from effnetv2.train.classifier import Classifier
+from effnetv2.train.classifier import Card, Classifier
 from effnetv2.train.display import Display, duration
 from effnetv2.train.finish import finish
 from effnetv2.train.journal import Journal
+from effnetv2.train.loading import Room, processes
 from effnetv2.train.loop import plan, train
-from effnetv2.train.machine import Machine, available_cores
+from effnetv2.train.machine import Machine
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.recipes import Wishes, named_recipe
 from effnetv2.train.record import fingerprint, now, record
@@ -45,6 +46,7 @@ def start(
     settings: Mapping[str, str] | None = None,
     device: str = "auto",
     workers: int | None = None,
+    cache: str = "auto",
     save_seconds: float = SAVE_SECONDS,
     quiet: bool = False,
 ) -> Classifier:
@@ -52,9 +54,10 @@ def start(
 
     `parting` sets fields of the recipe's `DataChoice`; `recipe` is one of `RECIPES` or a
     recipe.json, which then decides whatever is not asked for; `settings` sets any of its fields
-    by dotted path.
+    by dotted path. `workers` are loader processes, `cache` the room for decoded pictures
+    (`loading.Room`); neither changes the run.
     """
-    run = Run(Path(to))
+    run, room = Run(Path(to)), Room.named(cache)
     with joined() as world:
         display = Display(silent=quiet or not world.leads)
         if world.leads:
@@ -77,7 +80,7 @@ def start(
             run.write("split.json", split_names(data))
             run.write("record.json", record(chosen, data, timeline, machine, world))
         world.gather(None)  # the others wait for the folder
-        return _go(run, world, display, device, workers, save_seconds)
+        return _go(run, world, display, device, workers, room, save_seconds)
 
 
 def resume(
@@ -85,17 +88,18 @@ def resume(
     *,
     device: str = "auto",
     workers: int | None = None,
+    cache: str = "auto",
     save_seconds: float = SAVE_SECONDS,
     quiet: bool = False,
 ) -> Classifier:
     """Go on with the run in `folder` where it was cut; a finished one is only loaded."""
-    run = Run(Path(folder))
+    run, room = Run(Path(folder)), Room.named(cache)
     recipe = run.recipe()
     if (run.read("record.json") or {}).get("finished"):
         return Classifier.load(folder, Machine.choose(device, recipe.precision))
     with joined() as world:
         display = Display(silent=quiet or not world.leads)
-        return _go(run, world, display, device, workers, save_seconds)
+        return _go(run, world, display, device, workers, room, save_seconds)
 
 
 def _go(
@@ -104,6 +108,7 @@ def _go(
     display: Display,
     device: str,
     workers: int | None,
+    room: Room,
     save_seconds: float,
 ) -> Classifier:
     """Train the run from wherever it is, and finish it."""
@@ -116,8 +121,9 @@ def _go(
             f"the pictures of {recipe.data.source} have changed since {run.folder} began; "
             "bring them back, or start anew with another --to"
         )
-    count = _default_workers(machine) if workers is None else workers
+    count = processes(workers, machine, world)
     display.about(data, recipe, about)
+    data = room.keep(data, world, display.say)
     display.phases(plan(recipe, len(data.train), world))
     spent = about["seconds"]
     try:
@@ -125,7 +131,15 @@ def _go(
             journal = Journal(run, world, display, save_seconds)
             model = train(recipe, data, run, machine, world, journal, workers=count, stop=told)
         with display.waiting("evaluating"):
-            classifier = finish(recipe, data, run, model, machine, world, workers=count)
+            model = finish(recipe, data, run, model, machine, world, workers=count)
+        card = Card(
+            network=recipe.network,
+            classes=data.train.classes,
+            preprocessing=recipe.preprocessing,
+        )
+        classifier = Classifier(card, model, machine)
+        if world.leads:
+            classifier.save(run.model)
         about["finished"] = now()
     finally:
         display.close()
@@ -162,11 +176,6 @@ def _as_split(choice: DataChoice, run: Run) -> Data:
     """Open the data as the run divided it."""
     data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
     return restore(data, run.read("split.json"))
-
-
-def _default_workers(machine: Machine) -> int:
-    """Return loader processes: on a CPU the step needs every core itself."""
-    return 0 if machine.device.type == "cpu" else max(1, min(16, available_cores() - 1))
 
 
 @contextmanager

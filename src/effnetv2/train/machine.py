@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from effnetv2.data.preprocessing import Preprocessing, normalise
 from effnetv2.errors import InputError
+from effnetv2.nn.kernels import kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Machine:
             "memory_gib": round(_memory() / 2**30, 1),
             "precision": str(self.precision).removeprefix("torch."),
             "threads": torch.get_num_threads(),
+            "kernels": "fused" if not cuda and kernels() is not None else "layers",
         }
 
 
