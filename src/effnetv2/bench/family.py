@@ -1,4 +1,8 @@
-"""`bench family`: V1 and V2, and the other networks of the paper's Table 7, on this machine."""
+"""`bench family`: V1 and V2, and the other networks of the paper's Table 7, on this machine.
+
+All in one process: on a CPU whose kernels of ours are compiled, their keeping of freed memory
+serves the others, too.
+"""
 
 import gc
 from collections.abc import Callable, Sequence
