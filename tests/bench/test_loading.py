@@ -44,7 +44,7 @@ def test_photographs_take_the_bits_of_photographs(folder: Path) -> None:
 @pytest.mark.parametrize("decoder", ["PIL", "tensors"])
 def test_the_peer_crops_where_ours_does(folder: Path, decoder: Decoder) -> None:
     samples = open_data(str(folder), val=0, test=0).train
-    ours, labels = next(islice(loading._ours(samples, HOW), 1))  # type: ignore[misc]
+    ours, labels = next(islice(loading._ours(samples, HOW, range(HOW.batch)), 1))  # type: ignore[misc]
     theirs = SameCrops(samples, HOW.augmentation, HOW.side, decoder)
     for position in range(HOW.batch):
         image, label = theirs[position]
@@ -74,7 +74,7 @@ def test_a_case_tells_all_loaders_and_what_a_step_consumes(folder: Path) -> None
     case = compare_loaders(folder, HOW, told.append, step=TINY, setting=SETTINGS[1],
                            device=torch.device("cpu"))  # fmt: skip
     assert len(told) == turns(HOW, step=True)
-    assert [row.name for row in case.rows] == ["effnetv2", *loading.PEERS]
+    assert [row.name for row in case.rows] == [loading.OURS, loading.LATER, *loading.PEERS]
     best = next(row for row in case.rows if row.name == case.best_peer)
     assert best.speed_ratio.median == 1
     assert case.picture_size == (160, 120)
