@@ -4,8 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from effnetv2.errors import InputError
+from effnetv2.train.budget import Budget
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,13 +17,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name of a set: elpv, mnist5k, digits, cifar10, …")  # fmt: skip
     add("--to", metavar="FOLDER", help="where the run goes (runs/NAME)")
     add("--resume", metavar="RUN", help="go on with a run where it was cut")
+    add("--budget", metavar="TIME", help="be done in 20m, 90s, 1h30m: the epochs follow")
+    choices = add_choices(parser)
+    choices.add_argument("--epochs", type=float)
+    add_machine(parser).add_argument(
+        "--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)"
+    )
+    add("--json", action="store_true", help="print the result as JSON")
+
+
+def add_choices(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare what is trained, and on what; return the group of what follows from the pictures."""
+    add = parser.add_argument
     add("--model", help="a name of `effnetv2 models`, a .json, or "
         "package.module:NAME (v2-b0)")  # fmt: skip
     add("--recipe", default="default", help="default, imagenet, imagenet-released, transfer, or "
         "a recipe.json")  # fmt: skip
     more = parser.add_argument_group("instead of what follows from the pictures")
     add = more.add_argument
-    add("--epochs", type=float)
     add("--batch-size", type=int, help="pictures of one update")
     add("--size", type=int, help="side of the last phase's pictures, in pixels")
     add("--learning-rate", type=float)
@@ -43,14 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test", type=float, help="share for the test if there are no parts at all (0.1)")
     add("--split-seed", type=int)
     add("--bad-files", choices=("skip", "fail"), help="broken pictures (skip)")
-    add = parser.add_argument_group("machine").add_argument
+    return more
+
+
+def add_machine(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Declare what it runs on."""
+    group = parser.add_argument_group("machine")
+    add = group.add_argument
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
     add("--precision", choices=("auto", "float32", "bfloat16"))
     add("--compile", action="store_true", help="torch.compile the network")
     add("--workers", type=int, help="loader processes")
-    add("--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)")
     add("--quiet", action="store_true")
-    add("--json", action="store_true", help="print the result as JSON")
+    return group
 
 
 # Flags that set one field of the recipe.
@@ -65,52 +83,55 @@ FIELDS = {
 }
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train or resume, and say what came of it."""
-    if (args.data is None) == (args.resume is None):
-        raise InputError("give either DATA to train on, or --resume RUN")
-    settings = {
+def settings(args: argparse.Namespace) -> dict[str, str]:
+    """Return the recipe's fields that flags and `--set` ask for, by dotted path."""
+    found = {
         path: str(v) for flag, path in FIELDS.items() if (v := getattr(args, flag)) is not None
     }
     for assignment in args.set:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: write it as PATH=VALUE")
-        settings[path] = text
+        found[path] = text
     if args.compile:
-        settings["compile"] = "true"
+        found["compile"] = "true"
+    return found
+
+
+def choices(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_choices` and `add_machine` declared, as the package's functions take it."""
+    same = ("model", "recipe", "batch_size", "size", "learning_rate", "val", "test", "split_seed",
+            "bad_files", "device", "workers", "quiet")  # fmt: skip
+    found = {name: getattr(args, name) for name in same}
+    return found | {"augmentation": args.augment, "settings": settings(args)}
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train or resume, and say what came of it."""
+    if (args.data is None) == (args.resume is None):
+        raise InputError("give either DATA to train on, or --resume RUN")
+    if args.resume and args.budget:
+        raise InputError("a run keeps the budget that it began with; leave out --budget")
+    budget = Budget.of(args.budget) if args.budget else None  # its time has begun
+    asked = choices(args)
     folder = Path(args.resume or args.to or Path("runs", Path(args.data).resolve().name))
 
     from effnetv2.api import resume, train
     from effnetv2.train.loop import Interruption
     from effnetv2.train.world import leads
 
-    how = {
-        "device": args.device,
-        "workers": args.workers,
-        "save_seconds": args.save_seconds,
-        "quiet": args.quiet,
-    }
     try:
         if args.resume:
-            resume(folder, **how)
+            how = {name: asked[name] for name in ("device", "workers", "quiet")}
+            resume(folder, **how, save_seconds=args.save_seconds)
         else:
             train(
                 args.data,
                 folder,
-                model=args.model,
-                recipe=args.recipe,
+                budget=budget,
                 epochs=args.epochs,
-                batch_size=args.batch_size,
-                size=args.size,
-                learning_rate=args.learning_rate,
-                augmentation=args.augment,
-                val=args.val,
-                test=args.test,
-                split_seed=args.split_seed,
-                bad_files=args.bad_files,
-                settings=settings,
-                **how,
+                save_seconds=args.save_seconds,
+                **asked,
             )
     except Interruption as e:
         if leads():

@@ -1,0 +1,287 @@
+"""Measure what training costs here and now: the real step, loader and prediction, largest first.
+
+Invariant: what follows is not changed by it. The network is the probe's own, pictures of steps are
+noise, and torch's random numbers go on where they were.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from effnetv2.arch.cost import cost
+from effnetv2.data.loader import Request, evaluation_batches, training_batches
+from effnetv2.data.samples import Data, Samples
+from effnetv2.errors import InputError
+from effnetv2.nn.network import EfficientNet
+from effnetv2.train.budget import Budget
+from effnetv2.train.costs import Costs, SizeCost
+from effnetv2.train.display import Display
+from effnetv2.train.loop import backward, clip
+from effnetv2.train.machine import Machine, out_of_memory
+from effnetv2.train.planner import Plan, choose, timeline_of
+from effnetv2.train.recipe import Recipe
+from effnetv2.train.schedules import Phase
+from effnetv2.train.state import State
+from effnetv2.train.world import World
+
+SHARE = 0.05
+"""Share of the budget that measuring may take, about."""
+MOST_STEPS = 7
+"""Timed steps of a size, at most."""
+LOADED, SEEN = 4, 16
+"""Pictures of a batch when the loader is measured, and when predictions are."""
+FILL = 0.9
+"""Share of the memory that is free which a step may take."""
+CLOSING = 2.0
+"""Seconds to save a model, write evaluations and draw a report, beside those measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it is measured, and what tells of it."""
+
+    machine: Machine
+    world: World
+    workers: int
+    display: Display
+    opening: float
+
+
+def fitted(
+    recipe: Recipe,
+    data: Data,
+    asked: frozenset[str],
+    *,
+    machine: Machine,
+    world: World,
+    workers: int,
+    display: Display,
+    opening: float,
+    budget: Budget,
+) -> Plan:
+    """Return the plan of the best run of `recipe` within `budget`, as measured on `machine`.
+
+    `asked` as `choose` takes it; `opening` are the seconds in which the data was opened, as it will
+    be again. Sizes that the plan takes to, having none of the recipe's, are measured too, if time
+    is left.
+    """
+    place = Place(machine, world, workers, display, opening)
+    until = time.monotonic() + SHARE * budget.seconds
+    costs = measure(recipe, data, place, budget, until)
+    plan = choose(recipe, costs, budget, asked)
+    known = {size.resolution for size in costs.sizes}
+    new = {row.resolution for row in plan.rows} - known
+    if new and time.monotonic() < until:
+        more = measure(plan.recipe, data, place, budget, until, frozenset(known))
+        sizes = sorted((*costs.sizes, *more.sizes), key=lambda size: size.resolution)
+        costs = replace(costs, sizes=tuple(sizes), startup=more.startup)
+        plan = choose(recipe, costs, budget, asked)
+    return plan
+
+
+def measure(
+    recipe: Recipe,
+    data: Data,
+    place: Place,
+    budget: Budget,
+    until: float,
+    known: frozenset[int] = frozenset(),
+) -> Costs:
+    """Return what `recipe` costs on `data`; measures on until the time `until`, about.
+
+    At least the largest phase is measured, and every other one while there is time. Those in
+    `known` are left out. InputError where not even one picture fits the memory.
+    """
+    began = time.monotonic()
+    machine, ranks = place.machine, place.world.ranks
+    blank = Costs(
+        sizes=(), update=0.0, forward=0.0, viewing=0.0,
+        evaluated_at=recipe.preprocessing.resolution, train=len(data.train),
+        val=len(data.val or ()), test=len(data.test or ()), ranks=ranks, workers=place.workers,
+    )  # fmt: skip
+    phases = {p.resolution: p for p in timeline_of(recipe, blank).phases}
+    wanted = [phases[r] for r in sorted(phases.keys() - known, reverse=True)]
+    sizes: list[SizeCost] = []
+    updates: list[float] = []
+    with torch.random.fork_rng():
+        state = State.initial(recipe, len(data.train.classes), machine)
+        building = time.monotonic() - began
+        if recipe.compile:
+            state.model.compile()
+        for i, phase in enumerate(wanted):
+            now = time.monotonic()
+            if sizes and now >= until:
+                break
+            # Half of the time that is left, so that each smaller size has its part of the rest.
+            seconds = max(0.0, until - now) * (0.5 if i + 1 < len(wanted) else 0.7)
+            with place.display.waiting(f"measuring {phase.resolution} px"):
+                found, update = _size(recipe, data, state, phase, machine, ranks, seconds)
+            place.display.say(
+                f"measured {phase.resolution} px: {1000 * found.gradient:.1f} ms a picture, "
+                f"{1000 * found.loading:.1f} ms to load it"
+            )
+            sizes.append(found)
+            updates.append(update)
+        forward = viewing = 0.0
+        if (judged := data.val or data.test) is not None and not known:
+            with place.display.waiting("measuring evaluation"):
+                forward, viewing = _evaluation(recipe, judged, state.model, machine, until)
+    fixed, room = machine.held(), FILL * machine.room()
+    del state
+    return replace(
+        blank,
+        sizes=tuple(reversed(sizes)),
+        update=statistics.median(updates),
+        forward=forward,
+        viewing=viewing,
+        fixed_memory=float(fixed),
+        room=room,
+        startup=time.monotonic() - budget.began + place.opening + 2 * building,
+        closing=CLOSING,
+    )
+
+
+def _size(
+    recipe: Recipe,
+    data: Data,
+    state: State,
+    phase: Phase,
+    machine: Machine,
+    ranks: int,
+    seconds: float,
+) -> tuple[SizeCost, float]:
+    """Return what a picture costs in `phase`, and the seconds of an update beside it."""
+    until = time.monotonic() + seconds
+    part = max(1, phase.batch_size // ranks // recipe.accumulate)
+    whole = replace(recipe, accumulate=1)
+    pictures, first = _first_step(whole, data, state, phase, machine, part, seconds)
+    machine.forget_peak()
+    before, gradients, updates = machine.held(), list[float](), list[float]()
+    for done in range(MOST_STEPS):
+        gradient, update = _step(whole, data, state, phase, machine, pictures)
+        gradients.append(gradient)
+        updates.append(update)
+        if done and time.monotonic() >= until - seconds / 3:  # a third is the loader's
+            break
+    gradient = statistics.median(gradients)
+    found = SizeCost(
+        resolution=phase.resolution,
+        gradient=gradient / pictures,
+        loading=_loading(recipe, data, phase, until),
+        memory=max(0.0, machine.peak() - before) / pictures,
+        first=max(0.0, first - gradient) if recipe.compile else 0.0,
+    )
+    return found, statistics.median(updates)
+
+
+def _first_step(
+    recipe: Recipe,
+    data: Data,
+    state: State,
+    phase: Phase,
+    machine: Machine,
+    part: int,
+    seconds: float,
+) -> tuple[int, float]:
+    """Warm up; return how many pictures a measured step takes, and the seconds of the first."""
+    spent = cost(recipe.network, classes=len(data.train.classes), resolution=phase.resolution)
+    each = spent.activations * machine.precision.itemsize
+    room = machine.room()
+    pictures = max(1, min(part, int(FILL * (room - machine.held()) / each) if room else part))
+    first = 0.0
+    if machine.device.type == "cpu":  # a large batch may take minutes: see what smaller ones take
+        few, most = min(2, pictures), pictures
+        _step(recipe, data, state, phase, machine, few)
+        while few < most:
+            taken = sum(_step(recipe, data, state, phase, machine, few))
+            larger = min(most, int(few * seconds / 6 / taken))
+            if larger <= few:
+                break
+            few = larger
+        pictures = few
+    while True:
+        try:
+            first = max(first, _step(recipe, data, state, phase, machine, pictures)[0])
+            return pictures, first
+        except RuntimeError as e:
+            if not out_of_memory(e):
+                raise
+            if pictures == 1:
+                raise InputError(
+                    f"not even one picture of {phase.resolution} px fits the memory; lower --size, "
+                    "or take a smaller --model"
+                ) from e
+        pictures //= 2
+
+
+def _step(
+    recipe: Recipe, data: Data, state: State, phase: Phase, machine: Machine, pictures: int
+) -> tuple[float, float]:
+    """Take one step on noise; return seconds of the gradient and of the update."""
+    side, classes = phase.resolution, len(data.train.classes)
+    images = torch.randint(256, (pictures, 3, side, side), dtype=torch.uint8)
+    labels = torch.arange(pictures) % classes
+    weights = torch.ones(classes, device=machine.device)
+    state.model.train()
+    state.model.regularise(dropout=phase.dropout, drop_path=phase.drop_path)
+    machine.wait()
+    began = time.perf_counter()
+    backward(recipe, state.model, images, labels, weights, phase, machine)
+    machine.wait()
+    middle = time.perf_counter()
+    clip(state.model, recipe.optimizer.clip_norm)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.average.update(state.model, state.step)
+    machine.wait()
+    return middle - began, time.perf_counter() - middle
+
+
+def _loading(recipe: Recipe, data: Data, phase: Phase, until: float) -> float:
+    """Return the seconds in which one process reads and augments a training picture."""
+    requests = [
+        Request(range(LOADED * i, LOADED * (i + 1)), phase.resolution, phase.randaugment)
+        for i in range(16)
+    ]
+    batches = training_batches(
+        data.train, recipe.augmentation, requests, seed=recipe.seed, workers=0
+    )
+    next(batches)  # opens what is opened once
+    began, pictures = time.perf_counter(), 0
+    for images, _ in batches:
+        pictures += len(images)
+        if time.monotonic() >= until:
+            break
+    return (time.perf_counter() - began) / pictures
+
+
+def _evaluation(
+    recipe: Recipe, samples: Samples, model: EfficientNet, machine: Machine, until: float
+) -> tuple[float, float]:
+    """Return the seconds to predict a picture, and those in which one process reads it."""
+    how = recipe.preprocessing
+    spread = np.linspace(0, len(samples) - 1, min(len(samples), 5 * SEEN)).astype(int)
+    batches = evaluation_batches(
+        samples.subset(spread), how, batch_size=SEEN, rank=0, ranks=1, workers=0
+    )
+    model.eval()
+    forward, viewing, pictures = 0.0, 0.0, 0
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for i, (images, _, _) in enumerate(batches):
+            read = time.perf_counter()
+            machine.logits(model, images, how).cpu()
+            if i == 0:  # the first one is slower: once more
+                warm = time.perf_counter()
+                machine.logits(model, images, how).cpu()
+                read, began = warm, began + warm - read
+            forward += time.perf_counter() - read
+            viewing += read - began
+            pictures += len(images)
+            if time.monotonic() >= until:
+                break
+            began = time.perf_counter()
+    return forward / pictures, viewing / pictures
