@@ -16,10 +16,14 @@ from effnetv2.train.world import World
 LATE, EARLY = 0.99, 0.9
 """Shares of the budget: a run that would end later is shortened, one that would end earlier
 lengthened, to end at `TARGET`."""
+PATIENCE = 0.05
+"""Later by this share of what is left is borne: it may pass, and can still be mended."""
 WINDOW = 0.1
 """The machine is judged by its last seconds, this share of those that are left ..."""
 SHORTEST = 2.0
 """... but by no fewer seconds."""
+GLANCE = 0.25
+"""Seconds between looks, at least: steps may be short, and looking costs a millisecond."""
 
 
 class Pace:
@@ -59,6 +63,8 @@ class Pace:
 
     def _steps(self, pledge: Pledge, timeline: Timeline, step: int) -> int | None:
         """Return how many steps the run should have; None if it may go on as it is."""
+        if self.marks and self.clock() < self.marks[-1][0] + GLANCE:
+            return None
         costs, recipe = pledge.costs, self.recipe
         done = costs.training(recipe, timeline, step)
         left = costs.training(recipe, timeline, timeline.steps) - done + costs.ending(recipe)
@@ -72,7 +78,8 @@ class Pace:
             return None
         self.slowness = (now - since) / (done - before)
         end = spent + self.slowness * left
-        if EARLY * pledge.seconds <= end <= LATE * pledge.seconds:
+        latest = LATE * pledge.seconds + PATIENCE * self.slowness * left
+        if EARLY * pledge.seconds <= end <= latest:
             return None
         room = (TARGET * pledge.seconds - spent) / self.slowness
         steps = self._most(pledge, timeline, step, room)

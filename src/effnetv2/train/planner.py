@@ -250,7 +250,8 @@ def _lengths(shape: Recipe, costs: Costs, limit: float, most: float) -> Iterator
     timeline = timeline_of(shape, costs)
     bare = replace(costs, val=0)
     an_epoch = bare.training(shape, timeline, timeline.steps) / timeline.epochs
-    hopeless = 1.2 * limit / an_epoch  # rounding to whole steps may spare a little
+    spare = limit - costs.startup - costs.ending(shape)
+    hopeless = 1.2 * spare / an_epoch  # rounding to whole steps may spare a little
     epochs = most
     while epochs * costs.train >= LEAST * shape.batch_size:
         if epochs <= hopeless:
