@@ -36,7 +36,7 @@ LOADED, SEEN = 4, 16
 FILL = 0.9
 """Share of the memory that is free which a step may take."""
 CLOSING = 2.0
-"""Seconds to save a model, write evaluations and draw a report, beside those measured."""
+"""Seconds of a processor to save a model, write evaluations, draw a report, and leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def measure(
     At least the largest phase is measured, and every other one while there is time. Those in
     `known` are left out. InputError where not even one picture fits the memory.
     """
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     machine, ranks = place.machine, place.world.ranks
     blank = Costs(
         sizes=(), update=0.0, forward=0.0, viewing=0.0,
@@ -123,6 +123,8 @@ def measure(
                 f"measured {phase.resolution} px: {1000 * found.gradient:.1f} ms a picture, "
                 f"{1000 * found.loading:.1f} ms to load it"
             )
+            if sizes:  # a smaller picture is not dearer: then the machine was busy otherwise
+                found = replace(found, gradient=min(found.gradient, sizes[-1].gradient))
             sizes.append(found)
             updates.append(update)
         forward = viewing = 0.0
@@ -130,6 +132,7 @@ def measure(
             with place.display.waiting("measuring evaluation"):
                 forward, viewing = _evaluation(recipe, judged, state.model, machine, until)
     fixed, room = machine.held(), FILL * machine.room()
+    busy = (time.monotonic() - began) / max(time.process_time() - used, 1e-3)
     del state
     return replace(
         blank,
@@ -140,7 +143,7 @@ def measure(
         fixed_memory=float(fixed),
         room=room,
         startup=time.monotonic() - budget.began + place.opening + 2 * building,
-        closing=CLOSING,
+        closing=CLOSING * max(1.0, busy),  # one thread's work, beside what else runs here
     )
 
 
