@@ -22,7 +22,7 @@ from effnetv2.train.display import Display
 from effnetv2.train.evaluate import predictions
 from effnetv2.train.finish import evaluation
 from effnetv2.train.machine import Machine
-from effnetv2.train.planner import Plan
+from effnetv2.train.plan import Plan
 from effnetv2.train.probe import fitted
 from effnetv2.train.recipes import Wishes
 from effnetv2.train.world import leads

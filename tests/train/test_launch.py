@@ -9,9 +9,10 @@ import pytest
 from effnetv2.data.samples import Data
 from effnetv2.errors import InputError
 from effnetv2.train.budget import Budget
-from effnetv2.train.costs import Costs, SizeCost
+from effnetv2.train.costs import Costs, Pledge, SizeCost
 from effnetv2.train.launch import planned, resume, start
-from effnetv2.train.planner import Plan, Pledge, choose
+from effnetv2.train.plan import Plan
+from effnetv2.train.planner import choose
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.recipes import Wishes
 from effnetv2.train.run import Run

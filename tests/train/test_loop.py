@@ -12,14 +12,13 @@ from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.data.samples import Arrays, Data, Samples
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
-from effnetv2.train.costs import Costs, SizeCost
+from effnetv2.train.costs import Costs, Pledge, SizeCost
 from effnetv2.train.display import Display
 from effnetv2.train.journal import Journal
 from effnetv2.train.loop import Interruption, backward, class_weights, plan, train
 from effnetv2.train.machine import Machine
 from effnetv2.train.optim import Optimizer
 from effnetv2.train.pace import Pace
-from effnetv2.train.planner import Pledge
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.run import Run
 from effnetv2.train.schedules import LearningRate, Plateau, Progression

@@ -11,7 +11,8 @@ from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.train.budget import Budget
 from effnetv2.train.costs import Costs, SizeCost
 from effnetv2.train.pace import Pace
-from effnetv2.train.planner import Plan, choose, timeline_of
+from effnetv2.train.plan import Plan, timeline_of
+from effnetv2.train.planner import choose
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.schedules import Progression, Replan, Timeline
 from effnetv2.train.world import World

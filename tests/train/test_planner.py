@@ -11,8 +11,9 @@ from effnetv2.config import from_data, to_data
 from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.errors import InputError
 from effnetv2.train.budget import Budget
-from effnetv2.train.costs import Costs, SizeCost, validations
-from effnetv2.train.planner import FEW, TARGET, Plan, Pledge, choose, timeline_of
+from effnetv2.train.costs import TARGET, Costs, Pledge, SizeCost, validations
+from effnetv2.train.plan import Plan, timeline_of
+from effnetv2.train.planner import FEW, choose
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.schedules import LearningRate, Progression
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from effnetv2.cli.train import add_choices, add_machine, choices
+from effnetv2.cli.choices import add_choices, add_machine, choices
 from effnetv2.train.budget import Budget
 
 
@@ -25,13 +25,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from effnetv2.api import plan
-    from effnetv2.train.display import plan_lines, plan_table
+    from effnetv2.train.timetable import remarks, timetable
 
     found = plan(args.data, budget, **asked)
     if args.json:
         print(json.dumps(found.data(), indent=2, ensure_ascii=False))
         return 0
-    Console(highlight=False).print(plan_table(found))
-    for line in plan_lines(found):
+    Console(highlight=False).print(timetable(found))
+    for line in remarks(found):
         print(line)
     return 0

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.schedules import Phase, Timeline
 
+TARGET = 0.96
+"""Share of the budget that is planned for; the rest is for what nobody foresaw."""
 RECALIBRATED = 2048
 """Pictures that batch-norm statistics are re-estimated on, at most."""
 
@@ -145,6 +147,17 @@ class Costs:
 
     def _together(self, computing: float, loading: float) -> float:
         return max(computing, loading) if self.workers else computing + loading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pledge:
+    """What a run keeps of its plan, to hold it: in `record.json`."""
+
+    seconds: float
+    """The budget."""
+    most_epochs: float
+    """Never lengthened beyond."""
+    costs: Costs
 
 
 def work(resolution: int) -> float:

@@ -1,7 +1,7 @@
 """A run as a person follows it: a table of phases, then a bar; plain lines without a terminal."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -18,7 +18,6 @@ from rich.progress import (
 from rich.table import Table
 
 from effnetv2.data.samples import Data
-from effnetv2.train.planner import Plan
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.schedules import Phase, Replan, Timeline
 
@@ -76,10 +75,10 @@ class Display:
             )  # fmt: skip
         self.console.print(table)
 
-    def plan(self, plan: Plan) -> None:
-        """Print a plan, what is different for it, and what it assumes."""
-        self.console.print(plan_table(plan))
-        for line in plan_lines(plan):
+    def table(self, table: Table, remarks: Iterable[str]) -> None:
+        """Print a table and lines below it."""
+        self.console.print(table)
+        for line in remarks:
             self.say(line)
 
     def replan(self, timeline: Timeline, before: int, change: Replan, slowness: float) -> None:
@@ -150,42 +149,6 @@ class Display:
         done = sum(work(p, min(step, p.stop) - max(self.first, p.start)) for p in phases)
         left = sum(work(p, p.stop - max(step, p.start)) for p in phases)
         return (time.monotonic() - self.started) * left / max(done, 1.0)
-
-
-def plan_table(plan: Plan) -> Table:
-    """Return what a plan's time and memory go into, a row a phase and a row for each other part."""
-    title = (
-        f"{plan.steps:,} steps, {plan.epochs:.1f} epochs in {duration(plan.seconds)} "
-        f"of {duration(plan.pledge.seconds)}"
-    )
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("what", "px", "batch", "steps", "s/step", "loading", "time", "peak memory"):
-        table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
-    for i, row in enumerate(plan.rows, 1):
-        memory = f"{row.peak_memory / 2**30:.2f} GiB" if row.peak_memory else "unknown"
-        table.add_row(
-            f"phase {i}", str(row.resolution), str(row.batch_size), f"{row.steps:,}",
-            f"{row.compute_seconds_per_step:.3f}", f"{row.loading_seconds_per_step:.3f}",
-            duration(row.seconds), memory,
-        )  # fmt: skip
-    shown = str(plan.recipe.preprocessing.resolution)
-    for what, size, seconds in (
-        ("start and measuring", "", plan.startup_seconds),
-        (f"{plan.validations} validations", "", plan.validation_seconds),
-        ("batch norm again", shown, plan.settling_seconds),
-        ("last evaluation", shown, plan.evaluation_seconds),
-        ("model and report", "", plan.closing_seconds),
-    ):
-        if seconds:
-            table.add_row(what, size, "", "", "", "", duration(seconds), "")
-    table.add_section()
-    table.add_row("all", "", "", f"{plan.steps:,}", "", "", duration(plan.seconds), "")
-    return table
-
-
-def plan_lines(plan: Plan) -> list[str]:
-    """Return what a plan changed and assumed, a line each."""
-    return [*(f"note: {n}" for n in plan.notes), *(f"assumed: {a}" for a in plan.assumed)]
 
 
 def duration(seconds: float) -> str:

@@ -19,18 +19,20 @@ from effnetv2.data.source import open_data
 from effnetv2.data.split import restore, split_names
 from effnetv2.errors import InputError
 from effnetv2.train.classifier import Classifier
+from effnetv2.train.costs import Pledge
 from effnetv2.train.display import Display, duration
 from effnetv2.train.finish import finish
 from effnetv2.train.journal import Journal
 from effnetv2.train.loop import plan, train
 from effnetv2.train.machine import Machine, available_cores
 from effnetv2.train.pace import Pace
-from effnetv2.train.planner import Plan, Pledge
+from effnetv2.train.plan import Plan
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.recipes import Wishes, named_recipe
 from effnetv2.train.record import fingerprint, now, record
 from effnetv2.train.run import Run
 from effnetv2.train.schedules import Timeline
+from effnetv2.train.timetable import remarks, timetable
 from effnetv2.train.world import World, joined
 
 SAVE_SECONDS = 60.0
@@ -91,7 +93,7 @@ def start(
             run.write("split.json", split_names(data))
             about = record(chosen, data, timeline, machine, world)
             if promised:
-                display.plan(promised)
+                display.table(timetable(promised), remarks(promised))
                 about["budget"] = to_data(promised.pledge)
                 about["notes"] += promised.notes
             run.write("record.json", about)

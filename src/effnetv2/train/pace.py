@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from effnetv2.train.planner import TARGET, Pledge
+from effnetv2.train.costs import TARGET, Pledge
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.schedules import Replan, Timeline
 from effnetv2.train.world import World

@@ -21,7 +21,8 @@ from effnetv2.train.costs import Costs, SizeCost
 from effnetv2.train.display import Display
 from effnetv2.train.loop import backward, clip
 from effnetv2.train.machine import Machine, out_of_memory
-from effnetv2.train.planner import Plan, choose, timeline_of
+from effnetv2.train.plan import Plan, timeline_of
+from effnetv2.train.planner import choose
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.schedules import Phase
 from effnetv2.train.state import State
