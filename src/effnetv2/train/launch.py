@@ -222,6 +222,8 @@ def _prepared(
         chosen, data, _asked(wishes, settings), machine=machine, world=world,
         workers=_workers(workers, machine), display=display, opening=opening,
     )  # fmt: skip
+    for path, text in settings.items():  # durations that were asked for do not follow the epochs
+        found = replace(found, recipe=override(found.recipe, path, text))
     return data, found.recipe, machine, found
 
 

@@ -35,8 +35,7 @@ def choose(
     """Return the plan of the run that makes the best of `budget.seconds`.
 
     `asked` is what stays as it is: `size`, `phases`, `batch_size`, `accumulate`, `validate_every`,
-    `learning_rate`.
-    InputError when not even a few steps fit.
+    `learning_rate`. InputError when not even a few steps fit.
     """
     limit = TARGET * budget.seconds
     most = min(MOST, TIMES * recipe.epochs) if recipe.epochs < MOST else recipe.epochs
@@ -90,7 +89,7 @@ def lasting(
         ),
         plateau=replace(recipe.plateau, min_epochs=recipe.plateau.min_epochs * share),
         # An average over more steps than a thirtieth of the run would still hold the beginning.
-        ema_decay=min(recipe.ema_decay or 0.0, max(0.9, 1 - 30 / steps)),
+        ema_decay=min(recipe.ema_decay, max(0.9, 1 - 30 / steps)),
     )
 
 

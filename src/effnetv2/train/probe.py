@@ -107,11 +107,13 @@ def measure(
     wanted = [phases[r] for r in sorted(phases.keys() - known, reverse=True)]
     sizes: list[SizeCost] = []
     updates: list[float] = []
-    with torch.random.fork_rng():
+    devices = [machine.device] if machine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
         state = State.initial(recipe, len(data.train.classes), machine)
         building = time.monotonic() - began
         if recipe.compile:
             state.model.compile()
+        bench = Bench(recipe, data, state, machine, ranks)
         for i, phase in enumerate(wanted):
             now = time.monotonic()
             if sizes and now >= until:
@@ -119,7 +121,7 @@ def measure(
             # Half of the time that is left, so that each smaller size has its part of the rest.
             seconds = max(0.0, until - now) * (0.5 if i + 1 < len(wanted) else 0.7)
             with place.display.waiting(f"measuring {phase.resolution} px"):
-                found, update = _size(recipe, data, state, phase, machine, ranks, seconds)
+                found, update = bench.size(phase, seconds)
             place.display.say(
                 f"measured {phase.resolution} px: {1000 * found.gradient:.1f} ms a picture, "
                 f"{1000 * found.loading:.1f} ms to load it"
@@ -132,9 +134,11 @@ def measure(
         if (judged := data.val or data.test) is not None and not known:
             with place.display.waiting("measuring evaluation"):
                 forward, viewing = _evaluation(recipe, judged, state.model, machine, until)
-    fixed, room = machine.held(), FILL * machine.room()
+        machine.forget_peak()
+        fixed, room = machine.held(), FILL * machine.room()
+        del state, bench
+        machine.forget_peak()
     busy = (time.monotonic() - began) / max(time.process_time() - used, 1e-3)
-    del state
     return replace(
         blank,
         sizes=tuple(reversed(sizes)),
@@ -148,118 +152,117 @@ def measure(
     )
 
 
-def _size(
-    recipe: Recipe,
-    data: Data,
-    state: State,
-    phase: Phase,
-    machine: Machine,
-    ranks: int,
-    seconds: float,
-) -> tuple[SizeCost, float]:
-    """Return what a picture costs in `phase`, and the seconds of an update beside it."""
-    until = time.monotonic() + seconds
-    part = max(1, phase.batch_size // ranks // recipe.accumulate)
-    whole = replace(recipe, accumulate=1)
-    pictures, first = _first_step(whole, data, state, phase, machine, part, seconds)
-    machine.forget_peak()
-    before, gradients, updates = machine.held(), list[float](), list[float]()
-    for done in range(MOST_STEPS):
-        gradient, update = _step(whole, data, state, phase, machine, pictures)
-        gradients.append(gradient)
-        updates.append(update)
-        if done and time.monotonic() >= until - seconds / 3:  # a third is the loader's
-            break
-    gradient = statistics.median(gradients)
-    found = SizeCost(
-        resolution=phase.resolution,
-        gradient=gradient / pictures,
-        loading=_loading(recipe, data, phase, until),
-        memory=max(0.0, machine.peak() - before) / pictures,
-        first=max(0.0, first - gradient) if recipe.compile else 0.0,
-    )
-    return found, statistics.median(updates)
+@dataclass
+class Bench:
+    """Steps and loading of one recipe, size after size, the largest first."""
 
+    recipe: Recipe
+    data: Data
+    state: State
+    machine: Machine
+    ranks: int
+    pictures: int = 2
+    """Pictures of a step that is known not to take too long."""
 
-def _first_step(
-    recipe: Recipe,
-    data: Data,
-    state: State,
-    phase: Phase,
-    machine: Machine,
-    part: int,
-    seconds: float,
-) -> tuple[int, float]:
-    """Warm up; return how many pictures a measured step takes, and the seconds of the first."""
-    spent = cost(recipe.network, classes=len(data.train.classes), resolution=phase.resolution)
-    each = spent.activations * machine.precision.itemsize
-    room = machine.room()
-    pictures = max(1, min(part, int(FILL * (room - machine.held()) / each) if room else part))
-    first = 0.0
-    if machine.device.type == "cpu":  # a large batch may take minutes: see what smaller ones take
-        few, most = min(2, pictures), pictures
-        _step(recipe, data, state, phase, machine, few)
-        while few < most:
-            taken = sum(_step(recipe, data, state, phase, machine, few))
-            larger = min(most, int(few * seconds / 6 / taken))
-            if larger <= few:
+    def size(self, phase: Phase, seconds: float) -> tuple[SizeCost, float]:
+        """Return what a picture costs in `phase`, and the seconds of an update beside it."""
+        until = time.monotonic() + seconds
+        first = self._first(phase, seconds)
+        self.machine.forget_peak()
+        before, gradients, updates = self.machine.held(), list[float](), list[float]()
+        for done in range(MOST_STEPS):
+            gradient, update = self._step(phase)
+            gradients.append(gradient)
+            updates.append(update)
+            if done and time.monotonic() >= until - seconds / 3:  # a third is the loader's
                 break
-            few = larger
-        pictures = few
-    while True:
-        try:
-            first = max(first, _step(recipe, data, state, phase, machine, pictures)[0])
-            return pictures, first
-        except RuntimeError as e:
-            if not out_of_memory(e):
-                raise
-            if pictures == 1:
-                raise InputError(
-                    f"not even one picture of {phase.resolution} px fits the memory; lower --size, "
-                    "or take a smaller --model"
-                ) from e
-        pictures //= 2
+        gradient = statistics.median(gradients)
+        found = SizeCost(
+            resolution=phase.resolution,
+            gradient=gradient / self.pictures,
+            loading=self._loading(phase, until),
+            memory=max(0.0, self.machine.peak() - before) / self.pictures,
+            first=max(0.0, first - gradient) if self.recipe.compile else 0.0,
+        )
+        return found, statistics.median(updates)
 
+    def _first(self, phase: Phase, seconds: float) -> float:
+        """Warm up, settle how many pictures a step takes, and return the seconds of the first."""
+        part = max(1, phase.batch_size // self.ranks // self.recipe.accumulate)
+        most = max(min(2, part), min(part, self._fitting(phase, part)))
+        # On a CPU a large batch may take minutes: see what smaller ones take.
+        if self.machine.device.type == "cpu" and not self.recipe.compile:
+            self.pictures = min(self.pictures, most)
+            self._step(phase)
+            while self.pictures < most:
+                larger = int(self.pictures * seconds / 6 / sum(self._step(phase)))
+                if larger <= self.pictures:
+                    break
+                self.pictures = min(most, larger)
+        else:
+            self.pictures = most
+        while True:
+            try:
+                return self._step(phase)[0]
+            except RuntimeError as e:
+                if not out_of_memory(e):
+                    raise
+                if self.pictures == 1:
+                    raise InputError(
+                        f"not even one picture of {phase.resolution} px fits the memory; lower "
+                        "--size, or take a smaller --model"
+                    ) from e
+            self.pictures //= 2
 
-def _step(
-    recipe: Recipe, data: Data, state: State, phase: Phase, machine: Machine, pictures: int
-) -> tuple[float, float]:
-    """Take one step on noise; return seconds of the gradient and of the update."""
-    side, classes = phase.resolution, len(data.train.classes)
-    images = torch.randint(256, (pictures, 3, side, side), dtype=torch.uint8)
-    labels = torch.arange(pictures) % classes
-    weights = torch.ones(classes, device=machine.device)
-    state.model.train()
-    state.model.regularise(dropout=phase.dropout, drop_path=phase.drop_path)
-    machine.wait()
-    began = time.perf_counter()
-    backward(recipe, state.model, images, labels, weights, phase, machine)
-    machine.wait()
-    middle = time.perf_counter()
-    clip(state.model, recipe.optimizer.clip_norm)
-    state.optimizer.step()
-    state.optimizer.zero_grad(set_to_none=True)
-    state.average.update(state.model, state.step)
-    machine.wait()
-    return middle - began, time.perf_counter() - middle
+    def _fitting(self, phase: Phase, part: int) -> int:
+        """Return how many pictures the memory should hold, by what the network keeps of each."""
+        classes, room = len(self.data.train.classes), self.machine.room()
+        spent = cost(self.recipe.network, classes=classes, resolution=phase.resolution)
+        each = spent.activations * self.machine.precision.itemsize
+        return int(FILL * (room - self.machine.held()) / each) if room else part
 
+    def _step(self, phase: Phase) -> tuple[float, float]:
+        """Take one step on noise, in one part; return seconds of the gradient and the update."""
+        state, machine, side = self.state, self.machine, phase.resolution
+        classes = len(self.data.train.classes)
+        images = torch.randint(256, (self.pictures, 3, side, side), dtype=torch.uint8)
+        labels = torch.arange(self.pictures) % classes
+        weights = torch.ones(classes, device=machine.device)
+        state.model.train()
+        state.model.regularise(dropout=phase.dropout, drop_path=phase.drop_path)
+        whole = replace(self.recipe, accumulate=1)
+        machine.wait()
+        began = time.perf_counter()
+        backward(whole, state.model, images, labels, weights, phase, machine)
+        machine.wait()
+        middle = time.perf_counter()
+        clip(state.model, whole.optimizer.clip_norm)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.average.update(state.model, state.step)
+        machine.wait()
+        return middle - began, time.perf_counter() - middle
 
-def _loading(recipe: Recipe, data: Data, phase: Phase, until: float) -> float:
-    """Return the seconds in which one process reads and augments a training picture."""
-    requests = [
-        Request(range(LOADED * i, LOADED * (i + 1)), phase.resolution, phase.randaugment)
-        for i in range(16)
-    ]
-    batches = training_batches(
-        data.train, recipe.augmentation, requests, seed=recipe.seed, workers=0
-    )
-    next(batches)  # opens what is opened once
-    began, pictures = time.perf_counter(), 0
-    for images, _ in batches:
-        pictures += len(images)
-        if time.monotonic() >= until:
-            break
-    return (time.perf_counter() - began) / pictures
+    def _loading(self, phase: Phase, until: float) -> float:
+        """Return the seconds in which one process reads and augments a training picture."""
+        requests = [
+            Request(range(LOADED * i, LOADED * (i + 1)), phase.resolution, phase.randaugment)
+            for i in range(16)
+        ]
+        batches = training_batches(
+            self.data.train,
+            self.recipe.augmentation,
+            requests,
+            seed=self.recipe.seed,
+            workers=0,
+        )
+        next(batches)  # opens what is opened once
+        began, pictures = time.perf_counter(), 0
+        for images, _ in batches:
+            pictures += len(images)
+            if time.monotonic() >= until:
+                break
+        return (time.perf_counter() - began) / pictures
 
 
 def _evaluation(
