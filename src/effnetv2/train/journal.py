@@ -78,6 +78,7 @@ class Journal:
     def replan(self, timeline: Timeline, change: Replan, slowness: float) -> None:
         """Note that `timeline` holds from now on, as all took `slowness` times what was planned."""
         before, self.timeline = self.timeline.steps, timeline
+        self.every = max(1, timeline.steps // LOOKS)
         seen = {"step": change.step, "steps": change.steps, "before": before, "slowness": slowness}
         self._write("plan", seen)
         self.display.replan(timeline, before, change, slowness)

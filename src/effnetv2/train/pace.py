@@ -20,7 +20,7 @@ PATIENCE = 0.05
 """Later by this share of what is left is borne: it may pass, and can still be mended."""
 WINDOW = 0.1
 """The machine is judged by its last seconds, this share of those that are left ..."""
-SHORTEST = 2.0
+SHORTEST = 3.0
 """... but by no fewer seconds."""
 GLANCE = 0.25
 """Seconds between looks, at least: steps may be short, and looking costs a millisecond."""
