@@ -170,7 +170,7 @@ def _go(
         about["finished"] = now()
     finally:
         display.close()
-        about["seconds"] = round(spent + time.monotonic() - began, 1)
+        about["seconds"] = round(max(spent, pace.spent()), 1)
         if world.leads:
             run.write("record.json", about)
     limit = f" of {duration(pledge.seconds)}" if pledge else ""

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from effnetv2.train.costs import TARGET, Pledge
+from effnetv2.train.costs import TARGET, Costs, Pledge
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.schedules import Replan, Timeline
 from effnetv2.train.world import World
@@ -22,6 +22,8 @@ WINDOW = 0.1
 """The machine is judged by its last seconds, this share of those that are left ..."""
 SHORTEST = 3.0
 """... but by no fewer seconds."""
+CAREFUL = 2.0
+"""What comes after predictions is no step: it is thought to take so many times longer at most."""
 GLANCE = 0.25
 """Seconds between looks, at least: steps may be short, and looking costs a millisecond."""
 
@@ -67,7 +69,7 @@ class Pace:
             return None
         costs, recipe = pledge.costs, self.recipe
         done = costs.training(recipe, timeline, step)
-        left = costs.training(recipe, timeline, timeline.steps) - done + costs.ending(recipe)
+        left = costs.training(recipe, timeline, timeline.steps) - done + self._judging(costs)
         now, spent = self.clock(), self.spent()
         self.marks.append((now, done))
         window = max(SHORTEST, WINDOW * left * self.slowness)
@@ -77,11 +79,12 @@ class Pace:
         if now - since < window or done <= before:
             return None
         self.slowness = (now - since) / (done - before)
-        end = spent + self.slowness * left
+        closing = costs.closing * max(1.0, min(CAREFUL, self.slowness))
+        end = spent + self.slowness * left + closing
         latest = LATE * pledge.seconds + PATIENCE * self.slowness * left
         if EARLY * pledge.seconds <= end <= latest:
             return None
-        room = (TARGET * pledge.seconds - spent) / self.slowness
+        room = (TARGET * pledge.seconds - spent - closing) / self.slowness
         steps = self._most(pledge, timeline, step, room)
         if end < EARLY * pledge.seconds and steps <= timeline.steps:
             return None
@@ -89,6 +92,9 @@ class Pace:
             return None
         self.marks.clear()
         return steps
+
+    def _judging(self, costs: Costs) -> float:
+        return costs.ending(self.recipe) - costs.closing
 
     def _most(self, pledge: Pledge, timeline: Timeline, step: int, room: float) -> int:
         """Return with how many steps the rest takes `room` seconds of what was planned, at most."""
@@ -102,7 +108,7 @@ class Pace:
                 return False
             whole = costs.training(recipe, other, other.steps)
             done = costs.training(recipe, timeline, step)
-            return whole - done + costs.ending(recipe) <= room
+            return whole - done + self._judging(costs) <= room
 
         low, high = step + 1, step + 2
         while fits(high):

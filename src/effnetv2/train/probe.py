@@ -162,7 +162,9 @@ class Bench:
     machine: Machine
     ranks: int
     pictures: int = 2
-    """Pictures of a step that is known not to take too long."""
+    """Pictures of a step that is known not to take too long ..."""
+    most: int = 0
+    """... and those that it may have at most."""
 
     def size(self, phase: Phase, seconds: float) -> tuple[SizeCost, float]:
         """Return what a picture costs in `phase`, and the seconds of an update beside it."""
@@ -189,21 +191,24 @@ class Bench:
     def _first(self, phase: Phase, seconds: float) -> float:
         """Warm up, settle how many pictures a step takes, and return the seconds of the first."""
         part = max(1, phase.batch_size // self.ranks // self.recipe.accumulate)
-        most = max(min(2, part), min(part, self._fitting(phase, part)))
+        self.most = max(min(2, part), min(part, self._fitting(phase, part)))
+        careful = self.machine.device.type == "cpu" and not self.recipe.compile
+        self.pictures = min(self.pictures, self.most) if careful else self.most
+        first, _ = self._bearable(phase)
         # On a CPU a large batch may take minutes: see what smaller ones take.
-        if self.machine.device.type == "cpu" and not self.recipe.compile:
-            self.pictures = min(self.pictures, most)
-            self._step(phase)
-            while self.pictures < most:
-                larger = int(self.pictures * seconds / 6 / sum(self._step(phase)))
-                if larger <= self.pictures:
-                    break
-                self.pictures = min(most, larger)
-        else:
-            self.pictures = most
+        while self.pictures < self.most:
+            larger = int(self.pictures * seconds / 6 / sum(self._bearable(phase)))
+            if larger <= self.pictures:
+                break
+            self.pictures = min(self.most, larger)
+        self._bearable(phase)  # of as many pictures as will be measured
+        return first
+
+    def _bearable(self, phase: Phase) -> tuple[float, float]:
+        """Take a step of as many pictures as the memory bears, halving them where it does not."""
         while True:
             try:
-                return self._step(phase)[0]
+                return self._step(phase)
             except RuntimeError as e:
                 if not out_of_memory(e):
                     raise
@@ -212,7 +217,7 @@ class Bench:
                         f"not even one picture of {phase.resolution} px fits the memory; lower "
                         "--size, or take a smaller --model"
                     ) from e
-            self.pictures //= 2
+            self.most = self.pictures = self.pictures // 2
 
     def _fitting(self, phase: Phase, part: int) -> int:
         """Return how many pictures the memory should hold, by what the network keeps of each."""
