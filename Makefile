@@ -32,7 +32,7 @@ check: setup  ## style and types
 	$(BIN)/mypy
 
 bench: setup  ## one training step beside timm's and torchvision's
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/effnetv2 bench step
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -40,14 +40,30 @@ def rows() -> Iterator[tuple[str, str, str]]:
             found["command"],
         )
     if found := result("step"):
-        for r in found["rows"]:
-            if r["setting"] == "bf16 channels_last":
-                yield (
-                    f"one training step, {r['ours']} beside {r['theirs']}, {r['setting']}",
-                    f"{r['time_ratio']:.2f} × the time ({r['quartiles'][0]:.2f} to "
-                    f"{r['quartiles'][1]:.2f})",
-                    found["command"],
-                )
+        for case in found["cases"]:
+            row = next(r for r in case["rows"] if told(r) == case["best"])
+            ratio = row["speed_ratio"]
+            yield (
+                f"one training step, {case['model']} at {case['side']} px beside "
+                f"{case['best_peer']}",
+                f"{ratio['median']:.2f} × the speed ({ratio['low']:.2f} to {ratio['high']:.2f})",
+                found["command"],
+            )
+    if found := result("time_to_accuracy"):
+        for peer, ratio in found["ratios"].items():
+            if not ratio["n"]:
+                continue
+            yield (
+                f"time to the best test accuracy of {peer}, {found['data']}",
+                f"{ratio['mean']:.1f} × faster ({ratio['low']:.1f} to {ratio['high']:.1f}, "
+                f"n = {ratio['n']})",
+                found["command"],
+            )
+
+
+def told(row: dict[str, Any]) -> str:
+    """Return what a case calls one of its rows."""
+    return f"{row['library']} {row['network']}, {row['setting']}"
 
 
 def main() -> None:

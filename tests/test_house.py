@@ -15,7 +15,7 @@ LEVELS = [
     {"nn", "data"},
     {"train"},
     {"report"},
-    {"search", "study", "detect", "deploy"},
+    {"search", "study", "detect", "deploy", "bench"},
     {"api"},
     {"cli"},
 ]

@@ -55,8 +55,8 @@ def train(
     `imagenet-released`, `transfer`, or a recipe.json. What is not given follows from the pictures.
     `settings` sets any field of the recipe by dotted path. `budget`, such as `"20m"` or seconds, is
     the time in which model and report are there: the epochs follow from what training costs here.
-    `how` goes to the launch: `device`, `workers`, `save_seconds`, `quiet`. Raises InputError for
-    what cannot be used.
+    `how` goes to the launch: `device`, `workers`, `cache`, `save_seconds`, `quiet`. Raises
+    InputError for what cannot be used.
     """
     order = _order(model, recipe, epochs, batch_size, size, learning_rate, augmentation, val, test,
                    split_seed, bad_files, settings)  # fmt: skip
@@ -132,7 +132,7 @@ def _order(
 def resume(run: str | Path, **how: Any) -> Classifier:
     """Go on with a run where it was cut, exactly, and return its classifier.
 
-    `how` goes to the launch: `device`, `workers`, `save_seconds`, `quiet`.
+    `how` goes to the launch: `device`, `workers`, `cache`, `save_seconds`, `quiet`.
     """
     classifier = launch.resume(run, **how)
     if leads():

@@ -107,7 +107,9 @@ def others(place: Place) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS)], ids=["-", *VERBS])
+@pytest.mark.parametrize(
+    "arguments", [[], *([verb] for verb in VERBS), ["bench", "family"]], ids=" ".join
+)
 def test_help_does_not_wait_for_torch(arguments: list[str]) -> None:
     found = subprocess.run(
         [sys.executable, "-c", IMPORTED, *arguments, "--help"], capture_output=True, text=True
@@ -317,6 +319,7 @@ BAD = {
     "set of no crop": ("train PHOTOS --set preprocessing.fraction=0 --to NEW", "fraction is"),
     "size too small": ("train PHOTOS --model tiny --size 4 --to NEW", "resolution is"),
     "bad device": ("train PHOTOS --device warp --to NEW", "warp"),
+    "bad cache": ("train PHOTOS --cache much --to NEW", "cache 'much'"),
     "a run that is there": ("train PHOTOS --model tiny --to RUN", "holds a run already"),
     "no run to resume": ("train --resume NONE", "NONE"),
     "a budget of no time": ("train PHOTOS --budget soon --to NEW", "1h30m"),
@@ -341,6 +344,16 @@ BAD = {
     "bad device of predict": ("predict RUN PICTURE --device warp", "warp"),
     "no run to report": ("report NONE", "NONE"),
     "no such network": ("models v2-z", "v2-z"),
+    "no bench": ("bench", "BENCH"),
+    "unknown bench": ("bench stap", "stap"),
+    "bench of no network": ("bench step --model v2-z", "v2-z"),
+    "bench of no rounds": ("bench step --model tiny --rounds 0", "rounds 0"),
+    "bench on no device": ("bench infer --device warp", "warp"),
+    "bench of no data": ("bench loader --data NONE", "NONE"),
+    "bench of no pictures": ("bench loader --pictures 0", "--pictures"),
+    "bench of a strange family": ("bench family --model v2-z", "v2-z"),
+    "picture that is none": ("bench step --picture NEW.png", ".svg"),
+    "result into no folder": ("bench step --json NONE/step.json", "NONE"),
 }
 """What was typed, with names for paths, and what the complaint must hold."""
 
@@ -373,6 +386,31 @@ def test_bad_input_ends_in_one_line_and_2(
     assert said.err.startswith("effnetv2")
     assert meant(complaint) in said.err
     assert not (tmp_path / "new").exists()
+
+
+def test_bench_prints_json_and_draws(tmp_path: Path) -> None:
+    said = effnetv2(
+        "bench", "infer", "--model", "tiny", "--side", "32", "--batch", "1", "--rounds", "1",
+        "--warmup", "1", "--no-memory", "--precision", "fp32", "--device", "cpu", "--json",
+        "--picture", tmp_path / "infer.svg",
+    )  # fmt: skip
+    assert said.code == 0
+    found = json.loads(said.out)
+    assert found["bench"] == "infer"
+    assert [row["setting"] for row in found["cases"][0]["rows"]] == ["fp32", "fp32 channels_last"]
+    assert (tmp_path / "infer.svg").read_text().startswith("<svg ")
+
+
+def test_bench_writes_json_and_prints_a_table(tmp_path: Path) -> None:
+    said = effnetv2(
+        "bench", "family", "--model", "v2-b0", "--quick", "--batch", "1", "--step-batch", "1",
+        "--device", "cpu", "--json", tmp_path / "family.json",
+    )  # fmt: skip
+    assert said.code == 0
+    assert "v2-b0" in said.out
+    assert said.out.endswith(f"written  {tmp_path / 'family.json'}\n")
+    (row,) = json.loads((tmp_path / "family.json").read_text())["rows"]
+    assert row["top1"] == 78.7
 
 
 def test_a_networks_file_trains(place: Place, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Augmentation: what each operation does to pixels, and what it does as the magnitude grows."""
 
+import itertools
 import random
 from collections import Counter
 from dataclasses import replace
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from effnetv2.data.augment import (
     AUGMENTATIONS,
@@ -17,8 +18,10 @@ from effnetv2.data.augment import (
     Augmentation,
     Flip,
     augment,
-    side_needed,
+    crop_box,
 )
+from effnetv2.data.motion import MOTIONS, warped
+from effnetv2.data.picture import FACTORS, Decoded
 from effnetv2.errors import InputError
 
 
@@ -34,7 +37,14 @@ PICTURE = picture()
 RAMP = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(3).reshape(16, 16, 3))
 """Every value there is."""
 BARE = AUGMENTATIONS["none"]
+STRONG = Augmentation(area=(0.05, 1.0), flip="dihedral")
 WITHOUT_STRENGTH = ("auto_contrast", "equalize", "invert")
+
+
+def augmented(
+    image: Image.Image, how: Augmentation, resolution: int, magnitude: float, rng: random.Random
+) -> Image.Image:
+    return augment(Decoded(image), how, resolution, magnitude, rng)
 
 
 def change(name: str, magnitude: float) -> float:
@@ -107,7 +117,7 @@ def test_an_enhancement_of_the_reference_is_neutral_at_5_only(name: str) -> None
 
 def test_the_same_random_numbers_make_the_same_picture() -> None:
     how = replace(AUGMENTATIONS["photo"], flip="dihedral")
-    made = [augment(PICTURE, how, 24, 7.0, random.Random(s)).tobytes() for s in (3, 3, 4)]
+    made = [augmented(PICTURE, how, 24, 7.0, random.Random(s)).tobytes() for s in (3, 3, 4)]
     assert made[0] == made[1] != made[2]
 
 
@@ -116,13 +126,13 @@ def test_magnitude_0_leaves_crop_and_flip_alone(name: str) -> None:
     how = AUGMENTATIONS[name]
     bare = replace(how, operations=())
     for seed in range(10):
-        found = augment(PICTURE, how, 24, 0.0, random.Random(seed))
-        assert found.tobytes() == augment(PICTURE, bare, 24, 9.0, random.Random(seed)).tobytes()
+        found = augmented(PICTURE, how, 24, 0.0, random.Random(seed))
+        assert found.tobytes() == augmented(PICTURE, bare, 24, 9.0, random.Random(seed)).tobytes()
 
 
 def test_a_full_magnitude_changes_nearly_every_picture() -> None:
     how = replace(BARE, operations=GROWING)
-    made = [augment(PICTURE, how, 48, 10.0, random.Random(s)).tobytes() for s in range(20)]
+    made = [augmented(PICTURE, how, 48, 10.0, random.Random(s)).tobytes() for s in range(20)]
     assert made.count(PICTURE.tobytes()) <= 2
     assert len(set(made)) >= 15
 
@@ -131,7 +141,7 @@ def test_dihedral_makes_the_eight_turns_and_mirrorings() -> None:
     levels = np.asarray(PICTURE)
     turns = [np.rot90(side, k) for side in (levels, levels[:, ::-1]) for k in range(4)]
     how = replace(BARE, flip="dihedral")
-    made = {augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(100)}
+    made = {augmented(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(100)}
     assert made == {turn.tobytes() for turn in turns}
     assert len(made) == 8
 
@@ -146,7 +156,7 @@ def test_a_flip_shows_each_of_its_views_as_often(
     levels = np.asarray(PICTURE)
     expected = {levels[::y, ::x].tobytes() for x in sideways for y in upside_down}
     how = replace(BARE, flip=flip)
-    made = Counter(augment(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(200))
+    made = Counter(augmented(PICTURE, how, 48, 0, random.Random(s)).tobytes() for s in range(200))
     assert made.keys() == expected
     assert min(made.values()) > 0.6 * 200 / len(expected)
 
@@ -164,7 +174,7 @@ def test_crops_lie_inside_and_keep_area_and_aspect() -> None:
 
     shares = []
     for seed in range(200):
-        found = np.asarray(augment(where, how, 20, 0, random.Random(seed))).astype(float)
+        found = np.asarray(augmented(where, how, 20, 0, random.Random(seed))).astype(float)
         left, w = stretch(found[..., 0].mean(0))
         top, h = stretch(found[..., 1].mean(1))
         assert left > -2
@@ -184,7 +194,7 @@ def test_no_shape_of_picture_is_too_odd_to_crop(name: str) -> None:
         for height in (1, 3, 20, 53, 101):
             image = Image.new("RGB", (width, height))
             for seed in range(10):
-                assert augment(image, how, 8, 0, random.Random(seed)).size == (8, 8)
+                assert augmented(image, how, 8, 0, random.Random(seed)).size == (8, 8)
 
 
 @pytest.mark.parametrize(
@@ -195,10 +205,59 @@ def test_an_augmentation_that_cannot_be_is_refused(wrong: dict[str, Any]) -> Non
         Augmentation(**wrong)
 
 
-@pytest.mark.parametrize("smallest", [0.05, 0.25, 0.7, 1.0])
-@pytest.mark.parametrize("resolution", [32, 128, 171, 300])
-def test_the_side_needed_just_keeps_the_smallest_crop_from_being_enlarged(
-    smallest: float, resolution: int
+class Asked(Decoded):
+    """A picture that remembers how much smaller it was asked for, and comes as asked."""
+
+    def decode(self, factor: int = 1) -> Image.Image:
+        asked.append(factor)
+        return self.image.reduce(factor)
+
+
+asked: list[int] = []
+
+
+@pytest.mark.parametrize("resolution", [8, 32, 50, 100])
+@pytest.mark.parametrize("size", [(399, 301), (120, 500)])
+def test_a_picture_is_decoded_as_coarsely_as_enlarges_no_crop(
+    size: tuple[int, int], resolution: int
 ) -> None:
-    side = side_needed(Augmentation(area=(smallest, 1.0)), resolution)
-    assert side * smallest**0.5 >= resolution > (side - 1) * smallest**0.5
+    how = Augmentation(area=(0.05, 1.0), flip="none")
+    for seed in range(50):
+        left, top, right, bottom = crop_box(*size, how, random.Random(seed))
+        side = min(right - left, bottom - top)
+        asked.clear()
+        augment(Asked(picture(*size)), how, resolution, 0, random.Random(seed))
+        (factor,) = asked
+        assert factor == 1 or side / factor >= resolution
+        assert factor == max(FACTORS) or side / (2 * factor) < resolution
+
+
+def test_a_picture_decoded_smaller_gives_nearly_the_same_sample() -> None:
+    """The same crop to a fraction of a pixel: of a slope, values would tell."""
+    for size in ((399, 301), (402, 307)):
+        image = picture(*size).resize(size).filter(ImageFilter.GaussianBlur(3))
+        for seed in range(20):
+            found, exact = (
+                np.asarray(augment(kind(image), STRONG, 40, 0, random.Random(seed))).astype(float)
+                for kind in (Asked, Decoded)
+            )
+            assert np.abs(found - exact).mean() < 0.6
+            assert np.abs(found - exact).max() < 8
+
+
+def test_a_warp_mirrors_as_a_padded_picture_does() -> None:
+    """Against numpy's padding and Pillow's general transform."""
+    for name, size, m in itertools.product(MOTIONS, ((40, 40), (31, 20)), (-0.9, 0.07, 0.4)):
+        image = picture(*size)
+        a, b, c, d, e, f = matrix = MOTIONS[name](m, size[0])
+        margin = min(size) // 2
+        padded = np.pad(np.asarray(image), ((margin,) * 2, (margin,) * 2, (0, 0)), mode="reflect")
+        whole = Image.fromarray(padded).transform(
+            size,
+            Image.Transform.AFFINE,
+            (a, b, c + margin, d, e, f + margin),
+            Image.Resampling.BILINEAR,
+            fillcolor=(128, 128, 128),
+        )
+        found = np.asarray(warped(image, matrix, mirrored=True)).astype(int)
+        assert np.abs(found - np.asarray(whole)).max() <= 1

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from effnetv2.data.decode import PictureError, read, rgb
+from effnetv2.data.decode import PictureError, picture, read, rgb
+from effnetv2.data.picture import FACTORS, Decoded, factor_leaving, factor_of
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (6, 4), dtype=np.uint8)
@@ -131,7 +132,14 @@ def test_odd_names_are_only_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize(
     ("at_least", "size"),
-    [(0, (640, 480)), (480, (640, 480)), (241, (640, 480)), (240, (320, 240)), (60, (80, 60))],
+    [
+        (0, (640, 480)),
+        (480, (640, 480)),
+        (241, (640, 480)),
+        (240, (320, 240)),
+        (60, (80, 60)),
+        (5, (80, 60)),
+    ],
 )
 def test_a_jpeg_is_decoded_at_the_smallest_sufficient_scale(
     tmp_path: Path, mode: str, at_least: int, size: tuple[int, int]
@@ -146,6 +154,67 @@ def test_a_reduced_jpeg_is_the_picture_made_smaller(tmp_path: Path) -> None:
     exact = np.asarray(read(tmp_path / "a.jpg").reduce(4), np.float32)
     assert small.shape == exact.shape
     assert np.abs(small - exact).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_a_picture_tells_its_upright_size_and_decodes_at_any_factor(
+    tmp_path: Path, suffix: str, orientation: int | None
+) -> None:
+    """Against the mean of pixels; upright, the last column and row are parts of a block."""
+    width, height = (320, 256) if orientation else (321, 251)
+    file = tmp_path / f"a.{suffix}"
+    exif = Image.Exif()
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    smooth = Image.fromarray(COLOUR).resize((width, height), Image.Resampling.BICUBIC)
+    smooth.save(file, quality=95, exif=exif)
+    whole = read(file)
+    found = picture(file)
+    turned = orientation in (6, 8)
+    assert found.size == whole.size == ((height, width) if turned else (width, height))
+    assert found.scalable == (suffix == "jpg")
+    for factor in FACTORS:
+        small = picture(file).decode(factor)
+        assert small.size == tuple(-(-side // factor) for side in whole.size)
+        assert factor_of(whole.width, small) == factor
+        exact = np.asarray(whole.reduce(factor), np.float32)
+        assert np.abs(np.asarray(small, np.float32) - exact).mean() < 1.5
+        assert small.tobytes() == found.decode(factor).tobytes()  # however often it is decoded
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_of_another_mode_is_rgb_at_any_factor(tmp_path: Path, mode: str) -> None:
+    smooth = Image.fromarray(COLOUR).resize((120, 160), Image.Resampling.BICUBIC)
+    smooth.convert(mode).save(tmp_path / "a.jpg", quality=95)
+    whole = read(tmp_path / "a.jpg")
+    for factor in FACTORS:
+        small = pixels(picture(tmp_path / "a.jpg").decode(factor)).astype(np.float32)
+        assert np.abs(small - np.asarray(whole.reduce(factor), np.float32)).mean() < 1.5
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_a_jpeg_cut_anywhere_is_an_error_at_any_factor(tmp_path: Path, factor: int) -> None:
+    Image.fromarray(COLOUR).resize((400, 300)).save(tmp_path / "whole.jpg", quality=95)
+    data = (tmp_path / "whole.jpg").read_bytes()
+    for share in (0.1, 0.5, 0.9, 0.99):
+        (tmp_path / "cut.jpg").write_bytes(data[: int(share * len(data))])
+        with pytest.raises(PictureError, match=r"cut.jpg: (truncated|not an image)"):
+            picture(tmp_path / "cut.jpg").decode(factor)
+
+
+def test_the_factor_is_the_largest_that_leaves_enough() -> None:
+    found = [factor_leaving(side, 100) for side in (50, 100, 199.9, 200, 399, 400, 799, 800, 5000)]
+    assert found == [1, 1, 1, 2, 2, 4, 4, 8, 32]
+    assert factor_leaving(1000, 0) == 1
+
+
+def test_a_decoded_picture_is_made_as_small_as_it_may() -> None:
+    image = Image.fromarray(COLOUR).resize((33, 21))
+    assert [Decoded(image).decode(f) for f in FACTORS] == [image] * 6
+    assert [Decoded(image, coarsest=4).decode(f).size for f in FACTORS] == [
+        (33, 21), (17, 11), (9, 6), (9, 6), (9, 6), (9, 6)
+    ]  # fmt: skip
 
 
 def test_other_formats_are_decoded_whole(tmp_path: Path) -> None:

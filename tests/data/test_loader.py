@@ -13,6 +13,7 @@ from torch import Tensor
 
 from effnetv2.data.augment import AUGMENTATIONS, GROWING, Augmentation
 from effnetv2.data.loader import Request, evaluation_batches, fold, order, training_batches
+from effnetv2.data.picture import Decoded
 from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.data.samples import Arrays, Samples
 from effnetv2.errors import InputError
@@ -39,9 +40,9 @@ class Counting:
     def name(self, i: int) -> str:
         return f"counting/{i}"
 
-    def open(self, i: int, at_least: int = 0) -> Image.Image:
+    def picture(self, i: int) -> Decoded:
         self.opened += 1
-        return Image.new("RGB", (SIDE, SIDE), (self.opened,) * 3)
+        return Decoded(Image.new("RGB", (SIDE, SIDE), (self.opened,) * 3))
 
 
 def made(

@@ -27,8 +27,8 @@ def files(root: Path, names: tuple[str, ...]) -> Files:
 
 
 def test_arrays_grey_or_colour_open_as_rgb() -> None:
-    assert np.array_equal(np.asarray(Arrays("six", IMAGES).open(3)), IMAGES[3])
-    assert np.asarray(Arrays("six", IMAGES[..., 0]).open(3)).shape == (5, 4, 3)
+    assert np.array_equal(np.asarray(Arrays("six", IMAGES).picture(3).decode()), IMAGES[3])
+    assert np.asarray(Arrays("six", IMAGES[..., 0]).picture(3).decode()).shape == (5, 4, 3)
     assert Arrays("six", IMAGES).name(3) == "six/00003"
 
 
@@ -44,7 +44,7 @@ def test_files_open_by_relative_path_and_have_printable_names(tmp_path: Path) ->
     shown = [pictures.name(i) for i in range(len(pictures))]
     assert shown == ["a.png", "b c.png", "Größe 猫.png", r"new\nline.png", r"\udcff.png"]
     for i in range(len(pictures)):
-        assert np.array_equal(np.asarray(pictures.open(i)), IMAGES[i])
+        assert np.array_equal(np.asarray(pictures.picture(i).decode()), IMAGES[i])
     "\n".join(shown).encode()
 
 
@@ -53,7 +53,7 @@ def test_a_wrapped_data_set_opens_its_first_item() -> None:
     wrapped = Wrapped("w", dataset)
     assert len(wrapped) == 6
     assert wrapped.name(2) == "w/00002"
-    assert np.array_equal(np.asarray(wrapped.open(2)), IMAGES[2])
+    assert np.array_equal(np.asarray(wrapped.picture(2).decode()), IMAGES[2])
 
 
 def test_a_subset_shares_the_pictures() -> None:

@@ -1,10 +1,13 @@
 """What a run is started with: asked for, read from a recipe, or following from the pictures."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from effnetv2.data.samples import Data
 from effnetv2.errors import InputError
@@ -47,6 +50,28 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     start("digits", tmp_path / "run", model="tiny", **QUICK)
     with pytest.raises(InputError, match="holds a run already"):
         start("nowhere", tmp_path / "run")
+
+
+def test_a_cache_changes_nothing_of_a_run(tmp_path: Path) -> None:
+    """Photos larger than the phases, so that they are decoded at several scales."""
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        noise = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        file = tmp_path / "photos" / "ab"[i % 2] / f"{i}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        noise.resize((128, 96), Image.Resampling.BICUBIC).save(file)
+
+    def losses(cache: str) -> list[dict[str, float]]:
+        folder = tmp_path / f"run {Path(cache).name}"
+        start(
+            str(tmp_path / "photos"), folder, model="tiny", quiet=True, device="cpu", cache=cache,
+            wishes=Wishes(epochs=3, size=48, batch_size=8), parting={"val": 0.2, "test": 0.1},
+        )  # fmt: skip
+        told = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        return [{k: x[k] for k in ("step", "loss")} for x in told]
+
+    plain = losses("0")
+    assert plain == losses("auto") == losses("40K") == losses(str(tmp_path))
 
 
 @pytest.mark.parametrize("wish", ["epochs", "batch_size", "size", "learning_rate"])

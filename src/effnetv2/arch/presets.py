@@ -63,7 +63,16 @@ V1_B0 = Network("v1-b0", 32, (
     Stage("mbconv", 6, 5, 2, 192,  4, 0.25),
     Stage("mbconv", 6, 3, 1, 320,  1, 0.25),
 ))
-# For tests and first looks: trains in seconds, has every kind of block.
+# Ours, for few pictures whose message is fine (cracks, cells): ends at 1/16 of the size, with
+# a thirteenth of V2-B0's weights.
+MINI = Network("mini", 16, (
+    Stage("fused",  1, 3, 1,  16,  1),
+    Stage("fused",  4, 3, 2,  24,  2),
+    Stage("fused",  4, 3, 2,  40,  2),
+    Stage("mbconv", 4, 3, 2,  80,  2, 0.25),
+    Stage("mbconv", 4, 3, 1,  96,  2, 0.25),
+), head=480)
+# Ours, for tests and first looks: trains in seconds, has every kind of block.
 TINY = Network("tiny", 8, (
     Stage("fused",  1, 3, 1,   8,  1),
     Stage("fused",  4, 3, 2,  16,  2),
@@ -103,5 +112,6 @@ FAMILY: tuple[tuple[Network, Sizes], ...] = (
 )
 # fmt: on
 
-PRESETS = {net.name: net for net, _ in FAMILY} | {TINY.name: TINY}
-SIZES = {net.name: sizes for net, sizes in FAMILY} | {TINY.name: Sizes(64, 80)}
+_NAMED = (*FAMILY, (MINI, Sizes(224, 240)), (TINY, Sizes(64, 80)))
+PRESETS = {net.name: net for net, _ in _NAMED}
+SIZES = {net.name: sizes for net, sizes in _NAMED}

@@ -20,6 +20,7 @@ VERBS = {
     "evaluate": "say what a trained network gets right on labelled pictures",
     "predict": "say what is on pictures",
     "report": "write the report of a run again",
+    "bench": "time networks and loader here, beside timm's and torchvision's",
 }
 EPILOG = """start here:
   effnetv2 train photos/ --to runs/photos     class folders in, model and report out

@@ -19,9 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="RUN", help="go on with a run where it was cut")
     add("--budget", metavar="TIME", help="be done in 20m, 90s, 1h30m: the epochs follow")
     add_choices(parser).add_argument("--epochs", type=float)
-    add_machine(parser).add_argument(
-        "--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)"
-    )
+    more = add_machine(parser).add_argument
+    more("--cache", default="auto", metavar="SIZE", help="memory for decoded pictures, 4G for one; "
+         "0 for none, or a folder to keep them on disk (a quarter of the memory left)")  # fmt: skip
+    more("--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)")
     add("--json", action="store_true", help="print the result as JSON")
 
 
@@ -42,13 +43,14 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.resume:
             how = {name: asked[name] for name in ("device", "workers", "quiet")}
-            resume(folder, **how, save_seconds=args.save_seconds)
+            resume(folder, **how, cache=args.cache, save_seconds=args.save_seconds)
         else:
             train(
                 args.data,
                 folder,
                 budget=budget,
                 epochs=args.epochs,
+                cache=args.cache,
                 save_seconds=args.save_seconds,
                 **asked,
             )

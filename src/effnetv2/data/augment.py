@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from effnetv2.data.motion import GREY, MOTIONS, Motion, warped
+from effnetv2.data.picture import Picture, factor_leaving, factor_of
 from effnetv2.errors import InputError
 
 Flip = Literal["none", "horizontal", "both", "dihedral"]
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,15 @@ AUGMENTATIONS = {
 
 
 def augment(
-    image: Image.Image, how: Augmentation, resolution: int, magnitude: float, rng: random.Random
+    picture: Picture, how: Augmentation, resolution: int, magnitude: float, rng: random.Random
 ) -> Image.Image:
     """Return a training sample of `resolution` x `resolution` pixels.
 
-    `magnitude` is RandAugment's: 0 changes nothing, 10 is its usual full strength.
+    The crop is drawn first and `picture` decoded no larger than that crop needs. `magnitude` is
+    RandAugment's: 0 changes nothing, 10 is its usual full strength.
     """
-    box = _crop(image.width, image.height, how, rng)
-    image = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box, 2.0)
+    box = crop_box(*picture.size, how, rng)
+    image = _cut(picture, box, resolution)
     image = _flipped(image, how.flip, rng)
     if how.operations and magnitude > 0:
         for _ in range(how.layers):
@@ -102,14 +105,8 @@ def augment(
     return image
 
 
-def side_needed(how: Augmentation, resolution: int) -> int:
-    """Return the short side, in pixels, below which even the smallest crop would be enlarged."""
-    return math.ceil(resolution / math.sqrt(how.area[0]))
-
-
-def _crop(
-    width: int, height: int, how: Augmentation, rng: random.Random
-) -> tuple[float, float, float, float]:
+def crop_box(width: int, height: int, how: Augmentation, rng: random.Random) -> Box:
+    """Draw the crop of a picture of that size: left, top, right and bottom, in pixels."""
     area = width * height * rng.uniform(*how.area)
     aspect = math.exp(rng.uniform(-1, 1) * math.log(how.aspect))
     w, h = math.sqrt(area * aspect), math.sqrt(area / aspect)
@@ -117,6 +114,15 @@ def _crop(
     w, h = min(width, w * fit), min(height, h * fit)  # rounding: never outside
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
     return x, y, x + w, y + h
+
+
+def _cut(picture: Picture, box: Box, resolution: int) -> Image.Image:
+    """Return the `box` of `picture`, decoded as coarsely as enlarges nothing, made square."""
+    left, top, right, bottom = box
+    image = picture.decode(factor_leaving(min(right - left, bottom - top), resolution))
+    factor = factor_of(picture.size[0], image)
+    there = (left / factor, top / factor, right / factor, bottom / factor)
+    return image.resize((resolution, resolution), Image.Resampling.BILINEAR, there, 2.0)
 
 
 _TURNS = (
@@ -139,56 +145,17 @@ def _flipped(image: Image.Image, flip: Flip, rng: random.Random) -> Image.Image:
 Operation = Callable[[Image.Image, float, random.Random], Image.Image]
 """An operation takes a picture, a strength (magnitude / 10) and random numbers."""
 
-Matrix = tuple[float, float, float, float, float, float]
-Motion = Callable[[float, int], Matrix]
-"""A motion takes a signed strength and the picture's side to an inverse affine matrix."""
-
-_GREY = (128, 128, 128)
-# The reference moves by up to 100 px and cuts squares of up to 80 px, seen at 300 px.
-_TRANSLATE, _CUTOUT = 100 / 300, 80 / 300
+_CUTOUT = 80 / 300
+"""The reference cuts squares of up to 80 px, seen at 300 px."""
 
 
 def _sign(rng: random.Random) -> int:
     return 1 if rng.random() < 0.5 else -1
 
 
-def _warped(image: Image.Image, matrix: Matrix, mirrored: bool) -> Image.Image:
-    """Sample `image` at matrix · (x, y, 1); beyond its edges lies its mirror image, or grey."""
-    a, b, c, d, e, f = matrix
-    if mirrored:
-        margin = min(image.size) // 2
-        edges = ((margin, margin), (margin, margin), (0, 0))
-        around = Image.fromarray(np.pad(np.asarray(image), edges, mode="reflect"))
-        matrix = (a, b, c + margin, d, e, f + margin)
-    else:
-        around = image
-    return around.transform(
-        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_GREY
-    )
-
-
-def _rotation(m: float, side: int) -> Matrix:
-    cos, sin, middle = math.cos(math.radians(30 * m)), math.sin(math.radians(30 * m)), side / 2
-    return (
-        cos, sin, middle - middle * cos - middle * sin,
-        -sin, cos, middle + middle * sin - middle * cos,
-    )  # fmt: skip
-
-
-# fmt: off
-_MOTIONS: dict[str, Motion] = {
-    "rotate":      _rotation,
-    "shear_x":     lambda m, side: (1, 0.3 * m, 0, 0, 1, 0),
-    "shear_y":     lambda m, side: (1, 0, 0, 0.3 * m, 1, 0),
-    "translate_x": lambda m, side: (1, 0, _TRANSLATE * side * m, 0, 1, 0),
-    "translate_y": lambda m, side: (1, 0, 0, 0, 1, _TRANSLATE * side * m),
-}
-# fmt: on
-
-
 def _moved(motion: Motion, mirrored: bool) -> Operation:
     def operation(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
-        return _warped(image, motion(m * _sign(rng), image.width), mirrored)
+        return warped(image, motion(m * _sign(rng), image.width), mirrored)
 
     return operation
 
@@ -198,7 +165,7 @@ def _cutout(image: Image.Image, m: float, rng: random.Random) -> Image.Image:
     x, y = rng.uniform(0, image.width), rng.uniform(0, image.height)
     image = image.copy()
     left, top, right, bottom = (round(v) for v in (x - half, y - half, x + half, y + half))
-    image.paste(_GREY, (left, top, right, bottom))
+    image.paste(GREY, (left, top, right, bottom))
     return image
 
 
@@ -233,8 +200,8 @@ def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance], reference: bo
 
 
 OPERATIONS: dict[str, Operation] = {
-    **{name: _moved(motion, mirrored=True) for name, motion in _MOTIONS.items()},
-    **{f"{name}_reference": _moved(motion, mirrored=False) for name, motion in _MOTIONS.items()},
+    **{name: _moved(motion, mirrored=True) for name, motion in MOTIONS.items()},
+    **{f"{name}_reference": _moved(motion, mirrored=False) for name, motion in MOTIONS.items()},
     "auto_contrast": lambda image, m, rng: ImageOps.autocontrast(image),
     "equalize": lambda image, m, rng: ImageOps.equalize(image),
     "invert": lambda image, m, rng: ImageOps.invert(image),

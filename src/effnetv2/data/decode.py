@@ -3,10 +3,15 @@
 Whatever is wrong with a file, one exception says so: `PictureError`.
 """
 
+import contextlib
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+
+from effnetv2.data.picture import BLOCK, FACTORS, Decoded, Picture, decoded
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -41,22 +46,26 @@ def rgb(image: Image.Image) -> Image.Image:
     return image
 
 
+def picture(file: Path) -> Picture:
+    """Return the picture in `file`; PictureError, here or when it is decoded, if it cannot be.
+
+    Of a JPEG only the header is read yet, and it is decoded at the scale that is asked for, which
+    costs a fraction of decoding all of it.
+    """
+    with _explained(file):
+        image = _opened(file)
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            return _Jpeg(file, image)
+        return Decoded(rgb(image), coarsest=max(FACTORS))
+
+
 def read(file: Path, at_least: int = 0) -> Image.Image:
     """Return the picture in `file` as RGB; PictureError when it cannot be decoded.
 
     A JPEG is decoded at the smallest of 1/1, 1/2, 1/4, 1/8 that leaves its short side
-    `at_least` pixels (0: at 1/1), which costs a fraction of decoding all of it.
+    `at_least` pixels (0: at 1/1).
     """
-    try:
-        with Image.open(file) as image:
-            _check_size(image)
-            if at_least:
-                image.draft("RGB", (at_least, at_least))
-            return rgb(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # besides OSError, plugins let SyntaxError, struct.error... escape
-        raise PictureError(f"{file}: {_reason(file, error)}") from error
+    return decoded(picture(file), at_least)
 
 
 def fault(file: Path) -> str | None:
@@ -87,6 +96,46 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
+
+
+class _Jpeg:
+    """A JPEG whose header has been read."""
+
+    scalable = True
+
+    def __init__(self, file: Path, image: Image.Image) -> None:
+        self._file = file
+        self._image: Image.Image | None = image
+        width, height = image.size
+        self.size = (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
+
+    def decode(self, factor: int = 1) -> Image.Image:
+        with _explained(self._file):
+            image = self._image or _opened(self._file)
+            self._image = None  # it decodes once
+            width, height = image.size
+            scale = min(factor, BLOCK)
+            if scale > 1 and image.draft("RGB", (width // scale, height // scale)):
+                factor //= scale
+            return rgb(image).reduce(factor) if factor > 1 else rgb(image)
+
+
+def _opened(file: Path) -> Image.Image:
+    # From bytes, so that a picture whose size alone is asked for leaves no file open.
+    image = Image.open(io.BytesIO(file.read_bytes()))
+    _check_size(image)
+    return image
+
+
+@contextlib.contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # besides OSError, plugins let SyntaxError, struct.error... escape
+        raise PictureError(f"{file}: {_reason(file, error)}") from error
 
 
 def _orientation(image: Image.Image) -> int:

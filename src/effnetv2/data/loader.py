@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from effnetv2.data.augment import Augmentation, augment, side_needed
+from effnetv2.data.augment import Augmentation, augment
 from effnetv2.data.preprocessing import Preprocessing, stack
 from effnetv2.data.samples import Samples
 from effnetv2.errors import InputError
@@ -74,10 +74,9 @@ class _Stream(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, request: Request) -> tuple[Tensor, Tensor]:
         indices = [self._index(p) for p in request.positions]
-        at_least = side_needed(self.how, request.resolution)
         images = [
             augment(
-                self.samples.open(i, at_least),
+                self.samples.picture(i),
                 self.how,
                 request.resolution,
                 request.magnitude,

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from effnetv2.data.decode import read, rgb
+from effnetv2.data import decode
+from effnetv2.data.picture import FACTORS, Decoded, Picture, decoded
 from effnetv2.errors import InputError
 
 Indices = NDArray[np.int64]
@@ -28,8 +29,8 @@ class Pictures(Protocol):
     def name(self, i: int) -> str:
         """Return what picture `i` is called in splits, reports and errors."""
 
-    def open(self, i: int, at_least: int = 0) -> Image.Image:
-        """Return picture `i` as RGB, its short side `at_least` pixels where the source has them."""
+    def picture(self, i: int) -> Picture:
+        """Return picture `i`, not decoded yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class Files:
         """Return where picture `i` lies."""
         return self.root / self.paths[i]
 
-    def open(self, i: int, at_least: int = 0) -> Image.Image:
-        """Return picture `i` as RGB, as `decode.read` does; PictureError names the file."""
-        return read(self.file(i), at_least)
+    def picture(self, i: int) -> Picture:
+        """Return picture `i`; PictureError names the file, here or when it is decoded."""
+        return decode.picture(self.file(i))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,10 +82,9 @@ class Arrays:
         """Return the title and the number."""
         return f"{self.title}/{i:05d}"
 
-    def open(self, i: int, at_least: int = 0) -> Image.Image:
-        """Return picture `i` as RGB, at its own size."""
-        del at_least
-        return rgb(Image.fromarray(self.array[i]))
+    def picture(self, i: int) -> Decoded:
+        """Return picture `i`, which decodes at its own size alone."""
+        return Decoded(decode.rgb(Image.fromarray(self.array[i])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,10 +101,9 @@ class Wrapped:
         """Return the title and the number."""
         return f"{self.title}/{i:05d}"
 
-    def open(self, i: int, at_least: int = 0) -> Image.Image:
-        """Return picture `i` as RGB, at its own size."""
-        del at_least
-        return rgb(self.dataset[i][0])
+    def picture(self, i: int) -> Decoded:
+        """Return picture `i`."""
+        return Decoded(decode.rgb(self.dataset[i][0]), coarsest=max(FACTORS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,9 +141,16 @@ class Samples:
         """Yield every sample's name."""
         return map(self.pictures.name, self.index.tolist())
 
+    def picture(self, i: int) -> Picture:
+        """Return sample `i`'s picture, not decoded yet."""
+        return self.pictures.picture(int(self.index[i]))
+
     def open(self, i: int, at_least: int = 0) -> Image.Image:
-        """Return sample `i`'s picture as RGB, its short side `at_least` pixels if it has them."""
-        return self.pictures.open(int(self.index[i]), at_least)
+        """Return sample `i`'s picture as RGB.
+
+        Decoded whole, or, where that costs less, no smaller than a short side of `at_least` pixels.
+        """
+        return decoded(self.picture(i), at_least)
 
     def subset(self, indices: ArrayLike) -> Self:
         """Return the samples numbered `indices`, in that order, of the same pictures."""

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from effnetv2.arch.spec import Block, Padding
-from effnetv2.nn.layers import ConvNormAct, SqueezeExcite, StochasticDepth
+from effnetv2.nn.layers import ConvNormAct, StochasticDepth
 
 
 class Residual(nn.Module):
@@ -18,32 +18,35 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, c_in, h, w)` to `(n, c_out, ceil(h / stride), ceil(w / stride))`."""
-        y: Tensor = self.branch(x)
-        return y if self.drop is None else x + self.drop(y)
+        *parts, last = self.branch
+        y = x
+        for part in parts:
+            y = part(y)
+        if self.drop is None:
+            out: Tensor = last(y)
+        else:
+            out = last(y, skip=x, keep=self.drop(len(x), x.device))
+        return out
 
 
 def _mbconv(b: Block, padding: Padding, eps: float) -> nn.Sequential:
     parts = nn.Sequential()
     if b.expand > 1:
         parts.append(ConvNormAct(b.c_in, b.hidden, padding=padding, eps=eps))
-    parts.append(
-        ConvNormAct(
-            b.hidden, b.hidden, b.kernel, b.stride, groups=b.hidden, padding=padding, eps=eps
-        )
-    )
-    if b.squeezed:
-        parts.append(SqueezeExcite(b.hidden, b.squeezed))
-    return parts.append(ConvNormAct(b.hidden, b.c_out, act=False, padding=padding, eps=eps))
+    return parts.extend((
+        ConvNormAct(b.hidden, b.hidden, b.kernel, b.stride, groups=b.hidden, squeezed=b.squeezed,
+                    padding=padding, eps=eps),
+        ConvNormAct(b.hidden, b.c_out, act=False, padding=padding, eps=eps),
+    ))  # fmt: skip
 
 
 def _fused(b: Block, padding: Padding, eps: float) -> nn.Sequential:
     # Expansion 1 leaves nothing to project from: one convolution, activation included.
+    width = b.hidden if b.expand > 1 else b.c_out
     parts = nn.Sequential(
-        ConvNormAct(b.c_in, b.hidden if b.expand > 1 else b.c_out, b.kernel, b.stride,
+        ConvNormAct(b.c_in, width, b.kernel, b.stride, squeezed=b.squeezed,
                     padding=padding, eps=eps)
     )  # fmt: skip
-    if b.squeezed:
-        parts.append(SqueezeExcite(b.hidden if b.expand > 1 else b.c_out, b.squeezed))
     if b.expand > 1:
         parts.append(ConvNormAct(b.hidden, b.c_out, act=False, padding=padding, eps=eps))
     return parts

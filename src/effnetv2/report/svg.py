@@ -18,6 +18,11 @@ _VARIABLES = {
     INK: "--ink", MUTED: "--muted", LINE: "--line", FIRST: "--first", SECOND: "--second",
     HEAT: "--heat", ON_HEAT: "--on-heat",
 }  # fmt: skip
+_LIGHT = {
+    "--ink": "#1b1f24", "--muted": "#5b6470", "--line": "#dfe3e8", "--first": "#0068a8",
+    "--second": "#c2540a", "--heat": "#2f7fc1", "--on-heat": "#ffffff",
+}  # fmt: skip
+"""As in page.css."""
 _UNITS_PER_INCH = 72  # of the SVG backend, where a font's point is one unit too
 
 _STYLE: dict[Any, Any] = {  # of str; matplotlib's types list every name since 3.11
@@ -80,6 +85,20 @@ def inline(figure: Figure, name: str, label: str) -> str:
     # Only inside of tags: between them stand the names of classes.
     body = re.sub(r"<[^>]*>", lambda tag: _adopted(tag[0], name), body)
     return f'<svg {box[0]} role="img" aria-label="{html.escape(label)}">{body}'
+
+
+def standalone(figure: Figure, label: str) -> str:
+    """Return `figure` as an SVG file of its own, in the page's light colours on white."""
+    text = inline(figure, "figure", label)
+    for variable, colour in _LIGHT.items():
+        text = text.replace(f"var({variable})", colour)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    assert box is not None, "matplotlib's viewBox begins at 0 0"
+    size = f'width="{box[1]}" height="{box[2]}" font-family="sans-serif"'
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
+    paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    head, tail = text.removeprefix("<svg ").split(">", 1)
+    return f"{start}{head}><title>{html.escape(label)}</title>{paper}{tail}\n"
 
 
 def _adopted(tag: str, name: str) -> str:

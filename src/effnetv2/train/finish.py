@@ -1,4 +1,4 @@
-"""What a run does when training is over: settle the statistics, test, save the model."""
+"""What a run does when training is over: settle the statistics, test, say what was found."""
 
 import copy
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 from effnetv2.data.samples import Data, Samples
 from effnetv2.nn.network import EfficientNet
-from effnetv2.train.classifier import Card, Classifier
 from effnetv2.train.evaluate import Predictions, predictions, recalibrate
 from effnetv2.train.machine import Machine
 from effnetv2.train.recipe import Recipe
@@ -26,8 +25,8 @@ def finish(
     world: World,
     *,
     workers: int = 0,
-) -> Classifier:
-    """Evaluate `model` on the parts kept from training, and write model and evaluations."""
+) -> EfficientNet:
+    """Evaluate `model` on the parts kept from training; return it, its statistics settled."""
     how = recipe.preprocessing
     norms = "as trained"
     seen: dict[str, Predictions] = {}
@@ -46,10 +45,7 @@ def finish(
                 norms = f"re-estimated at {how.resolution} px"
     if data.test is not None:
         seen["test"] = look(model, data.test)
-    card = Card(network=recipe.network, classes=data.train.classes, preprocessing=how)
-    classifier = Classifier(card, model, machine)
     if world.leads:
-        classifier.save(run.model)
         for part, answers in seen.items():
             samples = data.parts[part]
             run.write(
@@ -57,7 +53,7 @@ def finish(
                 evaluation(part, answers, how.resolution, samples.classes)
                 | {"batch_norm": norms, "examples": _examples(run.folder, part, answers, samples)},
             )
-    return classifier
+    return model
 
 
 def evaluation(

@@ -18,13 +18,14 @@ from effnetv2.data.samples import Data
 from effnetv2.data.source import open_data
 from effnetv2.data.split import restore, split_names
 from effnetv2.errors import InputError
-from effnetv2.train.classifier import Classifier
+from effnetv2.train.classifier import Card, Classifier
 from effnetv2.train.costs import Pledge
 from effnetv2.train.display import Display, duration
 from effnetv2.train.finish import finish
 from effnetv2.train.journal import Journal
+from effnetv2.train.loading import Room, processes
 from effnetv2.train.loop import plan, train
-from effnetv2.train.machine import Machine, available_cores
+from effnetv2.train.machine import Machine
 from effnetv2.train.pace import Pace
 from effnetv2.train.plan import Plan
 from effnetv2.train.recipe import DataChoice, Recipe
@@ -70,6 +71,7 @@ def start(
     began: float | None = None,
     device: str = "auto",
     workers: int | None = None,
+    cache: str = "auto",
     save_seconds: float = SAVE_SECONDS,
     quiet: bool = False,
 ) -> Classifier:
@@ -77,9 +79,10 @@ def start(
 
     `parting` sets fields of the recipe's `DataChoice`; `recipe` is one of `RECIPES` or a
     recipe.json, which then decides whatever is not asked for; `settings` sets any of its fields
-    by dotted path; `fit` makes it keep a budget, whose time counts from `began`.
+    by dotted path; `fit` makes it keep a budget, whose time counts from `began`. `workers` are
+    loader processes, `cache` the room for decoded pictures (`loading.Room`): the run is the same.
     """
-    run = Run(Path(to))
+    run, room = Run(Path(to)), Room.named(cache)
     with joined() as world:
         display = Display(silent=quiet or not world.leads)
         if world.leads:
@@ -98,7 +101,7 @@ def start(
                 about["notes"] += promised.notes
             run.write("record.json", about)
         world.gather(None)  # the others wait for the folder
-        return _go(run, world, display, device, workers, save_seconds, began)
+        return _go(run, world, display, device, workers, room, save_seconds, began)
 
 
 def planned(source: str, fit: Fit, *, quiet: bool = False, **order: Any) -> Plan:
@@ -113,6 +116,7 @@ def resume(
     *,
     device: str = "auto",
     workers: int | None = None,
+    cache: str = "auto",
     save_seconds: float = SAVE_SECONDS,
     quiet: bool = False,
 ) -> Classifier:
@@ -120,14 +124,13 @@ def resume(
 
     A budget goes on from what its checkpoint had spent; time in which nothing ran is not counted.
     """
-    began = time.monotonic()
-    run = Run(Path(folder))
+    run, room = Run(Path(folder)), Room.named(cache)
     recipe = run.recipe()
     if (run.read("record.json") or {}).get("finished"):
         return Classifier.load(folder, Machine.choose(device, recipe.precision))
     with joined() as world:
         display = Display(silent=quiet or not world.leads)
-        return _go(run, world, display, device, workers, save_seconds, began)
+        return _go(run, world, display, device, workers, room, save_seconds)
 
 
 def _go(
@@ -136,8 +139,9 @@ def _go(
     display: Display,
     device: str,
     workers: int | None,
+    room: Room,
     save_seconds: float,
-    began: float | None,
+    began: float | None = None,
 ) -> Classifier:
     """Train the run from wherever it is, and finish it."""
     began = time.monotonic() if began is None else began
@@ -149,12 +153,11 @@ def _go(
             f"the pictures of {recipe.data.source} have changed since {run.folder} began; "
             "bring them back, or start anew with another --to"
         )
-    count = _workers(workers, machine)
+    count = processes(workers, machine, world)
     display.about(data, recipe, about)
+    data = room.keep(data, world, display.say)
     display.phases(plan(recipe, len(data.train), world))
-    pledge = (
-        from_data(Pledge, about["budget"], "record.json: budget") if "budget" in about else None
-    )
+    pledge = from_data(Pledge, about["budget"], "budget") if "budget" in about else None
     pace = Pace(recipe, pledge, began=began)
     journal = Journal(run, world, display, save_seconds)
     spent = about["seconds"]
@@ -166,7 +169,15 @@ def _go(
         if journal.timeline.bends:
             about |= _changed(journal.timeline, about)
         with display.waiting("evaluating"):
-            classifier = finish(recipe, data, run, model, machine, world, workers=count)
+            model = finish(recipe, data, run, model, machine, world, workers=count)
+        card = Card(
+            network=recipe.network,
+            classes=data.train.classes,
+            preprocessing=recipe.preprocessing,
+        )
+        classifier = Classifier(card, model, machine)
+        if world.leads:
+            classifier.save(run.model)
         about["finished"] = now()
     finally:
         display.close()
@@ -220,7 +231,7 @@ def _prepared(
         return data, chosen, machine, None
     found = fit(
         chosen, data, _asked(wishes, settings), machine=machine, world=world,
-        workers=_workers(workers, machine), display=display, opening=opening,
+        workers=processes(workers, machine, world), display=display, opening=opening,
     )  # fmt: skip
     for path, text in settings.items():  # durations that were asked for do not follow the epochs
         found = replace(found, recipe=override(found.recipe, path, text))
@@ -266,13 +277,6 @@ def _as_split(choice: DataChoice, run: Run) -> Data:
     """Open the data as the run divided it."""
     data = open_data(choice.source, val=choice.val, test=choice.test, seed=choice.split_seed)
     return restore(data, run.read("split.json"))
-
-
-def _workers(asked: int | None, machine: Machine) -> int:
-    """Return loader processes: by default none on a CPU, whose cores the step needs itself."""
-    if asked is not None:
-        return asked
-    return 0 if machine.device.type == "cpu" else max(1, min(16, available_cores() - 1))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from effnetv2.data.preprocessing import Preprocessing, normalise
 from effnetv2.errors import InputError
+from effnetv2.nn.kernels import kernels
+from effnetv2.train.memory import available_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +99,10 @@ class Machine:
         return _kib("/proc/self/status", "VmRSS:")
 
     def room(self) -> int:
-        """Return bytes that this process may hold in all, beside what others hold; 0 if unknown."""
+        """Return bytes that a step may hold in all: on a CPU, pictures are kept beside it."""
         if self.device.type == "cuda":
-            return torch.cuda.mem_get_info(self.device)[0] + self.held()
-        free = _kib("/proc/meminfo", "MemAvailable:")
-        with contextlib.suppress(OSError, ValueError):  # a container's own limit
-            group = Path("/sys/fs/cgroup")
-            limit = int((group / "memory.max").read_text())
-            free = min(free, limit - int((group / "memory.current").read_text()))
-        return free + self.held() if free else 0
+            return self.held() + int(0.9 * torch.cuda.mem_get_info(self.device)[0])
+        return self.held() + int(0.65 * available_memory())
 
     def describe(self) -> dict[str, Any]:
         """Return what the run's record says of this machine."""
@@ -117,6 +114,7 @@ class Machine:
             "memory_gib": round(_memory() / 2**30, 1),
             "precision": str(self.precision).removeprefix("torch."),
             "threads": torch.get_num_threads(),
+            "kernels": "fused" if not cuda and kernels() is not None else "layers",
         }
 
 

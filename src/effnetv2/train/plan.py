@@ -125,6 +125,6 @@ def _assumed(timeline: Timeline, costs: Costs) -> Iterator[str]:
     if costs.workers:
         yield f"{costs.workers} workers load while the device computes"
     else:
-        yield "pictures are loaded between steps (no workers)"
+        yield "pictures are loaded between steps (no workers), each of them decoded anew"
     if costs.ranks > 1:
         yield f"{costs.ranks} ranks are as quick as this one; exchanging gradients takes no time"

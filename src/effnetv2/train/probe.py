@@ -34,8 +34,6 @@ MOST_STEPS = 7
 """Timed steps of a size, at most."""
 LOADED, SEEN = 4, 16
 """Pictures of a batch when the loader is measured, and when predictions are."""
-FILL = 0.9
-"""Share of the memory that is free which a step may take."""
 CLOSING = 2.0
 """Seconds of a processor to save a model, write evaluations, draw a report, and leave."""
 
@@ -135,7 +133,7 @@ def measure(
             with place.display.waiting("measuring evaluation"):
                 forward, viewing = _evaluation(recipe, judged, state.model, machine, until)
         machine.forget_peak()
-        fixed, room = machine.held(), FILL * machine.room()
+        fixed, room = machine.held(), machine.room()
         del state, bench
         machine.forget_peak()
     busy = (time.monotonic() - began) / max(time.process_time() - used, 1e-3)
@@ -146,7 +144,7 @@ def measure(
         forward=forward,
         viewing=viewing,
         fixed_memory=float(fixed),
-        room=room,
+        room=float(room),
         startup=time.monotonic() - budget.began + place.opening + 2 * building,
         closing=CLOSING * max(1.0, busy),  # one thread's work, beside what else runs here
     )
@@ -191,7 +189,7 @@ class Bench:
     def _first(self, phase: Phase, seconds: float) -> float:
         """Warm up, settle how many pictures a step takes, and return the seconds of the first."""
         part = max(1, phase.batch_size // self.ranks // self.recipe.accumulate)
-        self.most = max(min(2, part), min(part, self._fitting(phase, part)))
+        self.most = max(min(2, part), min(part, self._fitting(phase)))
         careful = self.machine.device.type == "cpu" and not self.recipe.compile
         self.pictures = min(self.pictures, self.most) if careful else self.most
         first, _ = self._bearable(phase)
@@ -219,12 +217,12 @@ class Bench:
                     ) from e
             self.most = self.pictures = self.pictures // 2
 
-    def _fitting(self, phase: Phase, part: int) -> int:
+    def _fitting(self, phase: Phase) -> int:
         """Return how many pictures the memory should hold, by what the network keeps of each."""
         classes, room = len(self.data.train.classes), self.machine.room()
         spent = cost(self.recipe.network, classes=classes, resolution=phase.resolution)
         each = spent.activations * self.machine.precision.itemsize
-        return int(FILL * (room - self.machine.held()) / each) if room else part
+        return int((room - self.machine.held()) / each)
 
     def _step(self, phase: Phase) -> tuple[float, float]:
         """Take one step on noise, in one part; return seconds of the gradient and the update."""

@@ -184,7 +184,9 @@ STRENGTHS = {
 def default(data: Data, choice: DataChoice, network: Network, wishes: Wishes) -> Recipe:
     """From scratch on a user's own pictures: sizes from the pictures, length from their number."""
     images = len(data.train)
-    batch_size = wishes.batch_size or (32 if images < 20_000 else 128)
+    # Few pictures make few updates: with 1,500 of them, batches of 16 learn what 32 do not.
+    usual = 16 if images < 4_000 else 32 if images < 20_000 else 128
+    batch_size = wishes.batch_size or usual
     epochs = wishes.epochs or float(round(min(60.0, max(20.0, 120_000 / images))))
     steps = epochs * images / batch_size
     kind = wishes.augmentation or data.augmentation
@@ -228,7 +230,7 @@ def fitting_sizes(
     largest, magnified = _sizes(network), how.magnification
     if size is None:
         step = max(1, len(samples) // 64)
-        sides = sorted(min(samples.open(i).size) for i in range(0, len(samples), step))
+        sides = sorted(min(samples.picture(i).size) for i in range(0, len(samples), step))
         evaluated = min(largest.eval, max(64, sides[len(sides) // 2]))
         size = min(largest.train, max(48, round(evaluated / magnified / 16) * 16))
     return Sizes(size, max(size, round(size * magnified / 16) * 16))

@@ -24,6 +24,8 @@ class World:
     rank: int = 0
     ranks: int = 1
     local_rank: int = 0
+    local_ranks: int = 1
+    """Processes on this machine."""
 
     @property
     def leads(self) -> bool:
@@ -86,7 +88,8 @@ def joined() -> Iterator[World]:
     else:
         distributed.init_process_group("gloo")
     try:
-        yield World(distributed.get_rank(), distributed.get_world_size(), local_rank)
+        local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+        yield World(distributed.get_rank(), ranks, local_rank, local_ranks)
     finally:
         distributed.destroy_process_group()
 
