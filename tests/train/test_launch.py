@@ -90,7 +90,7 @@ def short(recipe: Recipe, data: Data, asked: frozenset[str], **_: Any) -> Plan:
         sizes=(SizeCost(resolution=32, gradient=0.1, loading=0.0, memory=0.0),),
         update=0.1, forward=0.0, viewing=0.0, evaluated_at=64, train=len(data.train),
     )  # fmt: skip
-    found = choose(recipe, costs, Budget(60.0), asked)
+    found = choose(recipe, costs, Budget(80.0), asked)
     return replace(found, pledge=Pledge(seconds=3600.0, most_epochs=found.epochs, costs=costs))
 
 
