@@ -182,6 +182,16 @@ def test_workers_hide_loading_behind_computing() -> None:
     assert costs(workers=2, sizes=slow).step(phase) == pytest.approx(32 * 0.025)
 
 
+def test_pictures_are_dearer_when_a_phase_shows_them_first() -> None:
+    phase = timeline_of(RECIPE, costs()).phases[-1]
+    kept = costs(sizes=tuple(replace(s, fresh=0.01) for s in costs().sizes))
+    epoch = 2000 // 32
+    assert kept.running(phase, epoch) - costs().running(phase, epoch) == pytest.approx(19.84)
+    both = [c.running(phase, 3 * epoch) for c in (kept, costs())]
+    assert both[0] - both[1] == pytest.approx(20.0)
+    assert kept.step(phase) == costs().step(phase)
+
+
 def test_sizes_that_were_not_measured_lie_between_those_that_were() -> None:
     assert costs().at(112).gradient == pytest.approx(0.01 * 0.49)
     assert costs().at(80).gradient < costs().at(96).gradient < costs().at(112).gradient

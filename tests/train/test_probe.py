@@ -1,16 +1,19 @@
 """What is measured has some value on any machine; tested is that it changes nothing else."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from effnetv2.arch.presets import TINY
+from effnetv2.data.cache import cached
 from effnetv2.data.preprocessing import Preprocessing
-from effnetv2.data.samples import Arrays, Data, Samples
+from effnetv2.data.samples import Arrays, Data, Files, Samples
 from effnetv2.errors import InputError
 from effnetv2.train import probe
 from effnetv2.train.budget import Budget
@@ -67,6 +70,18 @@ def test_every_size_is_measured_the_largest_first() -> None:
     assert min(found.update, found.forward, found.viewing, found.fixed_memory) > 0
     assert (found.train, found.val, found.test, found.evaluated_at) == (40, 20, 0, 48)
     assert found.startup > 1.5
+
+
+def test_pictures_that_are_kept_are_loaded_twice(tmp_path: Path) -> None:
+    for i in range(40):
+        noise = np.random.default_rng(i).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.jpg")
+    files = Files(tmp_path, tuple(f"{i}.jpg" for i in range(40)))
+    photos = Data("photos", Samples.of(files, np.arange(40) % 3, ("a", "b", "c")))
+    place = Place(CPU, World(), 0, Told(), opening=0.0)
+    found = measure(RECIPE, cached(photos, 10**7), place, Budget(60.0), time.monotonic() + 60)
+    assert all(size.loading > 0 for size in found.sizes)
+    assert any(size.fresh > 0 for size in found.sizes)
 
 
 def test_without_time_the_largest_size_alone_is_measured() -> None:

@@ -24,7 +24,9 @@ class SizeCost:
     gradient: float
     """Seconds a picture, forward and backward."""
     loading: float
-    """Seconds a picture that one process takes to read and augment it."""
+    """Seconds a picture that one process takes to read and augment it, ..."""
+    fresh: float = 0.0
+    """... and so many more when a phase shows it first, where decoded pictures are kept."""
     memory: float
     """Bytes a picture that a step holds at its peak."""
     first: float = 0.0
@@ -78,6 +80,7 @@ class Costs:
             resolution=resolution,
             gradient=between(below.gradient, above.gradient),
             loading=between(below.loading, above.loading),
+            fresh=between(below.fresh, above.fresh),
             memory=between(below.memory, above.memory),
             first=max(below.first, above.first),
         )
@@ -94,6 +97,16 @@ class Costs:
     def step(self, phase: Phase) -> float:
         """Return seconds of a step; workers load while the device computes."""
         return self._together(self.compute(phase), self.loading(phase))
+
+    def running(self, phase: Phase, steps: int) -> float:
+        """Return seconds of the first `steps` steps of `phase`."""
+        if steps <= 0:
+            return 0.0
+        cost = self.at(phase.resolution)
+        fresh = min(steps, self.train / phase.batch_size)
+        more = cost.fresh * self.mine(phase.batch_size) / max(1, self.workers)
+        slow = self._together(self.compute(phase), self.loading(phase) + more)
+        return cost.first + fresh * slow + (steps - fresh) * self.step(phase)
 
     def memory(self, resolution: int, batch_size: int, accumulate: int) -> float:
         """Return bytes at the peak of a step."""
@@ -117,7 +130,7 @@ class Costs:
             stop = min(step, phase.stop)
             if stop <= phase.start:
                 break
-            seconds += (stop - phase.start) * self.step(phase) + self.at(phase.resolution).first
+            seconds += self.running(phase, stop - phase.start)
             if self.val:
                 times = validations(recipe, timeline, phase.start, stop)
                 seconds += times * self.validation(recipe, phase)

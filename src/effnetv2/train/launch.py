@@ -89,7 +89,7 @@ def start(
             run.require_new()
             data, chosen, machine, promised = _prepared(
                 source, world, display, parting=parting, model=model, recipe=recipe, wishes=wishes,
-                settings=settings, fit=fit, device=device, workers=workers,
+                settings=settings, fit=fit, device=device, workers=workers, room=room,
             )  # fmt: skip
             timeline = plan(chosen, len(data.train), world)
             run.create(chosen)
@@ -192,11 +192,8 @@ def _go(
 def _changed(timeline: Timeline, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the record says otherwise after re-plans."""
     told = f"re-planned on the way: {timeline.steps:,} steps instead of {about['steps']:,}"
-    return {
-        "phases": to_data([p for p in timeline.phases if p.stop > p.start]),
-        "steps": timeline.steps,
-        "notes": [*about["notes"], told],
-    }
+    phases = to_data([p for p in timeline.phases if p.stop > p.start])
+    return {"phases": phases, "steps": timeline.steps, "notes": [*about["notes"], told]}
 
 
 def _prepared(
@@ -212,6 +209,7 @@ def _prepared(
     fit: Fit | None = None,
     device: str = "auto",
     workers: int | None = None,
+    room: Room | None = None,
 ) -> tuple[Data, Recipe, Machine, Plan | None]:
     """Open the data and choose the recipe; with `fit`, plan it."""
     wishes, settings = wishes or Wishes(), settings or {}
@@ -229,8 +227,9 @@ def _prepared(
     machine = Machine.choose(device, chosen.precision)
     if fit is None:
         return data, chosen, machine, None
+    kept = (room or Room()).keep(data, world, lambda _: None)  # as training will load it
     found = fit(
-        chosen, data, _asked(wishes, settings), machine=machine, world=world,
+        chosen, kept, _asked(wishes, settings), machine=machine, world=world,
         workers=processes(workers, machine, world), display=display, opening=opening,
     )  # fmt: skip
     for path, text in settings.items():  # durations that were asked for do not follow the epochs

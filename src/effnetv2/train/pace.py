@@ -21,7 +21,7 @@ PATIENCE = 0.05
 WINDOW = 0.1
 """The machine is judged by its last seconds, this share of those that are left ..."""
 SHORTEST = 3.0
-"""... but by no fewer seconds."""
+"""... but by no fewer seconds, nor by less than half of the rest."""
 CAREFUL = 2.0
 """What comes after predictions is no step: it is thought to take so many times longer at most."""
 GLANCE = 0.25
@@ -72,7 +72,8 @@ class Pace:
         left = costs.training(recipe, timeline, timeline.steps) - done + self._judging(costs)
         now, spent = self.clock(), self.spent()
         self.marks.append((now, done))
-        window = max(SHORTEST, WINDOW * left * self.slowness)
+        rest = left * self.slowness
+        window = max(WINDOW * rest, min(SHORTEST, rest / 2))
         while len(self.marks) > 2 and now - self.marks[1][0] >= window:
             self.marks.popleft()
         since, before = self.marks[0]

@@ -110,7 +110,7 @@ def _row(phase: Phase, recipe: Recipe, costs: Costs) -> Row:
         epochs=phase.images / costs.train,
         compute_seconds_per_step=costs.compute(phase),
         loading_seconds_per_step=costs.loading(phase),
-        seconds=steps * costs.step(phase) + costs.at(phase.resolution).first,
+        seconds=costs.running(phase, steps),
         peak_memory=costs.memory(phase.resolution, phase.batch_size, recipe.accumulate),
     )
 
@@ -125,6 +125,8 @@ def _assumed(timeline: Timeline, costs: Costs) -> Iterator[str]:
     if costs.workers:
         yield f"{costs.workers} workers load while the device computes"
     else:
-        yield "pictures are loaded between steps (no workers), each of them decoded anew"
+        yield "pictures are loaded between steps (no workers)"
+    if any(size.fresh for size in costs.sizes):
+        yield "there is room to keep every decoded picture"
     if costs.ranks > 1:
         yield f"{costs.ranks} ranks are as quick as this one; exchanging gradients takes no time"
