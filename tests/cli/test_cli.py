@@ -13,11 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from effnetv2 import api
 from effnetv2.arch.cost import cost
 from effnetv2.arch.presets import FAMILY, TINY, V2_S
 from effnetv2.arch.spec import Network
 from effnetv2.cli.main import VERBS, main
 from effnetv2.config import from_json, to_json
+from effnetv2.data.samples import Data
+from effnetv2.train.budget import Budget
+from effnetv2.train.costs import Costs, Pledge, SizeCost
+from effnetv2.train.plan import Plan
+from effnetv2.train.planner import choose
+from effnetv2.train.recipe import Recipe
 
 COLOURS = {"grüne Wiese": (40, 180, 60), "roter Ziegel": (190, 60, 50), "青空 2": (60, 90, 200)}
 """The classes, in their order, and about what their pictures look like."""
@@ -315,6 +322,16 @@ BAD = {
     "bad cache": ("train PHOTOS --cache much --to NEW", "cache 'much'"),
     "a run that is there": ("train PHOTOS --model tiny --to RUN", "holds a run already"),
     "no run to resume": ("train --resume NONE", "NONE"),
+    "a budget of no time": ("train PHOTOS --budget soon --to NEW", "1h30m"),
+    "a budget and epochs": ("train PHOTOS --budget 5m --epochs 3 --to NEW", "leave out --epochs"),
+    "a budget for a run that began": ("train --resume RUN --budget 5m", "leave out --budget"),
+    "a plan without a budget": ("plan PHOTOS", "--budget"),
+    "a plan of no time": ("plan PHOTOS --budget 20", "20m"),
+    "a plan too short": (
+        "plan PHOTOS --model tiny --size 32 --budget 0.1s --quiet",
+        "is too short",
+    ),
+    "a plan of nothing": ("plan NONE --budget 5m", "NONE"),
     "no run to evaluate": ("evaluate NONE PHOTOS", "NONE"),
     "no data to evaluate on": ("evaluate RUN NONE", "NONE"),
     "no known class": ("evaluate RUN STRANGE", "Zebra"),
@@ -406,3 +423,62 @@ def test_a_networks_file_trains(place: Place, tmp_path: Path) -> None:
     assert (said.code, said.err) == (0, "")
     card = json.loads((tmp_path / "run" / "model" / "model.json").read_text())
     assert from_json(Network, json.dumps(card["network"]), "") == mine
+
+
+def test_a_plan_is_a_table_whose_parts_fit_the_budget() -> None:
+    pytest.importorskip("sklearn")
+    said = effnetv2("plan", "digits", "--model", "tiny", "--size", "32", "--budget", "10m",
+                    "--device", "cpu", "--quiet")  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    rows = [line.split() for line in said.out.splitlines() if line.strip()]
+    assert rows[0][1] == "steps,"
+    assert rows[0][-2:] == ["10:00", "min"]
+    assert ["phase", "1"] in [row[:2] for row in rows]
+    assert all(len(line) <= 100 for line in said.out.splitlines())
+    assert "assumed: " in said.out
+
+
+def test_a_plan_is_json_too() -> None:
+    pytest.importorskip("sklearn")
+    said = effnetv2("plan", "digits", "--model", "tiny", "--size", "32", "--budget", "1h30m",
+                    "--batch-size", "64", "--device", "cpu", "--quiet", "--json")  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    found = json.loads(said.out)
+    assert found["budget_seconds"] == 5400
+    assert found["expected_seconds"] <= 5400
+    assert sum(row["steps"] for row in found["rows"]) == found["steps"]
+    assert {row["batch_size"] for row in found["rows"]} == {64}
+    assert found["recipe"]["epochs"] == pytest.approx(found["epochs"], rel=0.02)
+    assert found["recipe"]["progression"]["resolution"][1] == 32
+    for row in found["rows"]:
+        assert row["compute_seconds_per_step"] > 0
+        assert row["loading_seconds_per_step"] > 0
+    parts = [value for name, value in found.items() if name.endswith("_seconds")
+             and name not in ("budget_seconds", "expected_seconds")]  # fmt: skip
+    total = sum(parts) + sum(row["seconds"] for row in found["rows"])
+    assert total == pytest.approx(found["expected_seconds"])
+    assert found["assumed"]
+
+
+def test_training_with_a_budget_prints_its_plan(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(recipe: Recipe, data: Data, asked: frozenset[str], *, budget: Budget, **_: Any) -> Plan:
+        """Plan without measuring, with an hour to keep it."""
+        costs = Costs(
+            sizes=(SizeCost(resolution=32, gradient=0.1, loading=0.0, memory=0.0),),
+            update=0.1, forward=0.0, viewing=0.0, evaluated_at=64, train=len(data.train),
+        )  # fmt: skip
+        found = choose(recipe, costs, budget, asked)
+        return replace(found, pledge=Pledge(seconds=3600.0, most_epochs=found.epochs, costs=costs))
+
+    monkeypatch.setattr(api, "fitted", fit)
+    said = effnetv2("train", place.photos, "--to", tmp_path / "run", "--model", "tiny", "--size",
+                    "32", "--batch-size", "8", "--budget", "40s", "--device", "cpu")  # fmt: skip
+    assert said.code == 0
+    assert "steps," in said.err
+    assert "assumed: " in said.err
+    assert " of 1:00 h\n" in said.err.splitlines(keepends=True)[-1]
+    kept = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert kept["budget"]["seconds"] == 3600
+    assert (tmp_path / "run" / "report.html").exists()

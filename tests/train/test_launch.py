@@ -1,14 +1,22 @@
 """What a run is started with: asked for, read from a recipe, or following from the pictures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from effnetv2.data.samples import Data
 from effnetv2.errors import InputError
-from effnetv2.train.launch import resume, start
+from effnetv2.train.budget import Budget
+from effnetv2.train.costs import Costs, Pledge, SizeCost
+from effnetv2.train.launch import planned, resume, start
+from effnetv2.train.plan import Plan
+from effnetv2.train.planner import choose
+from effnetv2.train.recipe import Recipe
 from effnetv2.train.recipes import Wishes
 from effnetv2.train.run import Run
 
@@ -71,3 +79,51 @@ def test_a_wish_is_a_number_above_zero(wish: str) -> None:
     for value in (0, -4, float("inf")):
         with pytest.raises(InputError, match=f"{wish} is {value}"):
             Wishes(**{wish: value})
+
+
+QUICKLY: dict[str, Any] = {"model": "tiny", "quiet": True, "device": "cpu", "workers": 0}
+
+
+def short(recipe: Recipe, data: Data, asked: frozenset[str], **_: Any) -> Plan:
+    """Plan an epoch or so, without measuring anything, and leave all the time to keep it."""
+    costs = Costs(
+        sizes=(SizeCost(resolution=32, gradient=0.1, loading=0.0, memory=0.0),),
+        update=0.1, forward=0.0, viewing=0.0, evaluated_at=64, train=len(data.train),
+    )  # fmt: skip
+    found = choose(recipe, costs, Budget(80.0), asked)
+    return replace(found, pledge=Pledge(seconds=3600.0, most_epochs=found.epochs, costs=costs))
+
+
+def test_a_budget_ends_in_an_ordinary_recipe(tmp_path: Path) -> None:
+    """Written out and run again, elsewhere and without a budget, it is the same training."""
+    start("digits", tmp_path / "a", fit=short, wishes=Wishes(size=32), **QUICKLY)
+    run, file = Run(tmp_path / "a"), str(tmp_path / "a" / "recipe.json")
+    assert run.recipe().epochs < 2
+    record = run.read("record.json")
+    assert record["budget"]["seconds"] == 3600
+    assert "few" in record["notes"][-1]
+    start("digits", tmp_path / "b", recipe=file, quiet=True, device="cpu", workers=0)
+    weights = [(tmp_path / r / "model" / "weights.safetensors").read_bytes() for r in ("a", "b")]
+    assert weights[0] == weights[1]
+    assert "budget" not in Run(tmp_path / "b").read("record.json")
+
+
+def test_a_budget_and_epochs_exclude_each_other(tmp_path: Path) -> None:
+    for more in ({"wishes": Wishes(epochs=3)}, {"settings": {"epochs": "3"}}):
+        with pytest.raises(InputError, match="leave out --epochs or --budget"):
+            start("digits", tmp_path / "run", fit=short, **more, **QUICKLY)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_asked_for_stays(tmp_path: Path) -> None:
+    seen: list[frozenset[str]] = []
+
+    def fit(recipe: Recipe, data: Data, asked: frozenset[str], **how: Any) -> Plan:
+        seen.append(asked)
+        return short(recipe, data, asked)
+
+    found = planned("digits", fit, settings={"accumulate": "2", "progression.phases": "2"},
+                    wishes=Wishes(batch_size=16), **QUICKLY)  # fmt: skip
+    assert seen[0] >= {"accumulate", "size", "phases", "batch_size"}
+    assert (found.recipe.accumulate, found.recipe.progression.phases) == (2, 2)
+    assert found.recipe.batch_size == 16

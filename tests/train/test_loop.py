@@ -12,11 +12,13 @@ from effnetv2.data.preprocessing import Preprocessing
 from effnetv2.data.samples import Arrays, Data, Samples
 from effnetv2.errors import InputError
 from effnetv2.nn.network import EfficientNet
+from effnetv2.train.costs import Costs, Pledge, SizeCost
 from effnetv2.train.display import Display
 from effnetv2.train.journal import Journal
 from effnetv2.train.loop import Interruption, backward, class_weights, plan, train
 from effnetv2.train.machine import Machine
 from effnetv2.train.optim import Optimizer
+from effnetv2.train.pace import Pace
 from effnetv2.train.recipe import DataChoice, Recipe
 from effnetv2.train.run import Run
 from effnetv2.train.schedules import LearningRate, Plateau, Progression
@@ -57,10 +59,8 @@ def go(how: Recipe, folder: Path, stop_at: int | None = None, **more: Any) -> Ef
         run.create(how)
     journal = Journal(run, World(), Display(silent=True), save_seconds=more.pop("save_seconds", 60))
     steps = iter(range(1, 10_000))
-    return train(
-        how, data(), run, CPU, World(), journal,
-        stop=lambda: next(steps) == stop_at, **more,
-    )  # fmt: skip
+    stop = {"stop": lambda: next(steps) == stop_at}
+    return train(how, data(), run, CPU, World(), journal, **(stop | more))
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -160,3 +160,76 @@ def test_a_batch_that_does_not_divide_is_refused() -> None:
 def test_a_tiny_network_learns_the_squares(tmp_path: Path) -> None:
     go(recipe(epochs=30, augmentation=AUGMENTATIONS["none"]), tmp_path / "run")
     assert [x for x in lines(tmp_path / "run") if x["kind"] == "val"][-1]["top1"] >= 0.9
+
+
+COSTS = Costs(
+    sizes=tuple(SizeCost(resolution=r, gradient=0.0, loading=0.0, memory=0.0) for r in (16, 32)),
+    update=2.0, forward=0.0, viewing=0.0, evaluated_at=32, train=30, val=10,
+)  # fmt: skip
+
+
+class Slowing:
+    """A machine that takes 2 s a step, as planned for 15 steps, and 4 s from step `slow` on.
+
+    Its clock goes on when the loop asks, once a step, whether it should stop.
+    """
+
+    def __init__(self, slow: int, stop_at: int = 0, first: int = 0) -> None:
+        self.step, self.slow, self.stop_at, self.now = first, slow, stop_at, 0.0
+        pledge = Pledge(seconds=31.0, most_epochs=100, costs=COSTS)
+        self.pace = Pace(recipe(), pledge, began=0.0, clock=lambda: self.now)
+
+    def stop(self) -> bool:
+        self.step += 1
+        self.now += 2.0 if self.step < self.slow else 4.0
+        return self.step == self.stop_at
+
+
+def test_a_slower_machine_makes_fewer_steps_and_says_so(tmp_path: Path) -> None:
+    machine = Slowing(slow=6)
+    go(recipe(), tmp_path / "run", stop=machine.stop, pace=machine.pace)
+    (change,) = [line for line in lines(tmp_path / "run") if line["kind"] == "plan"]
+    assert (change["before"], change["slowness"]) == (15, 2.0)
+    training = [line for line in lines(tmp_path / "run") if line["kind"] == "train"]
+    assert [line["step"] for line in training] == list(range(1, change["steps"] + 1))
+    assert change["step"] < change["steps"] < 15
+    assert machine.now <= 31.0
+    assert {line["resolution"] for line in training} == {16, 32}
+    whole = [line["learning_rate"] for line in training]
+    assert whole[-1] < 0.2 * max(whole)
+    checkpoint = torch.load(tmp_path / "run" / "state" / "checkpoint.pt")
+    assert checkpoint["replans"] == [(change["step"], change["steps"])]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_resumed_after_a_re_plan_is_the_same_run(tmp_path: Path, workers: int) -> None:
+    """Cut before it, right after it, and later; the resumed ones have no clock to decide by."""
+    machine = Slowing(slow=4)
+    whole = go(recipe(), tmp_path / "whole", stop=machine.stop, pace=machine.pace)
+    (change,) = [line for line in lines(tmp_path / "whole") if line["kind"] == "plan"]
+    for late in (0, 2):
+        folder = tmp_path / f"cut {late}"
+        machine = Slowing(slow=4, stop_at=change["step"] + late)
+        with pytest.raises(Interruption):
+            go(recipe(), folder, stop=machine.stop, pace=machine.pace)
+        resumed = go(recipe(), folder, workers=workers)
+        assert same(whole, resumed)
+        assert lines(tmp_path / "whole") == lines(folder)
+
+
+def test_a_run_that_keeps_its_plan_is_the_run_without_a_budget(tmp_path: Path) -> None:
+    machine = Slowing(slow=100)
+    paced = go(recipe(), tmp_path / "a", stop=machine.stop, pace=machine.pace)
+    assert same(paced, go(recipe(), tmp_path / "b"))
+    assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+def test_a_resumed_run_knows_what_it_has_spent(tmp_path: Path) -> None:
+    machine = Slowing(slow=100, stop_at=9)
+    with pytest.raises(Interruption):
+        go(recipe(), tmp_path / "run", stop=machine.stop, pace=machine.pace)
+    machine = Slowing(slow=100)
+    with pytest.raises(Interruption):
+        go(recipe(), tmp_path / "run", stop_at=1, pace=machine.pace)
+    spent = torch.load(tmp_path / "run" / "state" / "checkpoint.pt")["spent"]
+    assert spent == 16.0  # eight steps; the clock stood still in the tenth

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from effnetv2.train.recipes import PAPER, RELEASED
-from effnetv2.train.schedules import LearningRate, Plateau, Progression, ema_decay
+from effnetv2.train.schedules import LearningRate, Plateau, Progression, Replan, ema_decay
 
 
 def test_phases_meet_both_ends_and_share_the_epochs() -> None:
@@ -97,3 +97,47 @@ def test_averages_follow_quickly_at_first() -> None:
     assert ema_decay(0.9999, 90) == pytest.approx(0.91)
     assert ema_decay(0.9999, 10**7) == 0.9999
     assert math.isclose(ema_decay(0.5, 100), 0.5)
+
+
+PLANNED = Progression(resolution=(32, 64)).plan(100, 20, 10)
+"""200 steps of 10 pictures in four phases of 50 steps."""
+
+
+def test_a_shortened_run_keeps_its_past_and_the_proportion_of_its_phases() -> None:
+    short = PLANNED.replanned(Replan(step=75, steps=125))
+    assert [(p.start, p.stop) for p in short.phases] == [(0, 50), (50, 85), (85, 105), (105, 125)]
+    assert [p.resolution for p in short.phases] == [p.resolution for p in PLANNED.phases]
+    assert all(short.positions(step) == PLANNED.positions(step) for step in range(85))
+    stream = [p for step in range(short.steps) for p in short.positions(step)]
+    assert stream == list(range(1250))
+    assert (short.steps, short.epochs) == (125, 12.5)
+
+
+def test_the_schedules_are_passed_faster_without_a_jump_and_to_their_end() -> None:
+    short = PLANNED.replanned(Replan(step=75, steps=125))
+    assert short.length == PLANNED.length == 20
+    assert all(short.place(step) == PLANNED.place(step) for step in range(76))
+    paces = [short.place(step + 1) - short.place(step) for step in range(75, 125)]
+    assert paces == pytest.approx([0.25] * 50)
+    assert short.place(125) == 20
+    rate = LearningRate(peak=1.0, warmup_epochs=1)
+    assert rate.at(short.place(124), short.length) < 0.001
+
+
+def test_re_plans_add_up() -> None:
+    """Shortened, then lengthened again; a phase may have nothing left."""
+    twice = PLANNED.replanned(Replan(75, 125)).replanned(Replan(100, 150))
+    assert [(p.start, p.stop) for p in twice.phases] == [(0, 50), (50, 85), (85, 110), (110, 150)]
+    places = [twice.place(step) for step in range(151)]
+    assert places == sorted(places)
+    assert places[100] == pytest.approx(7.5 + 25 * 0.25)
+    assert places[150] == 20
+    last = PLANNED.replanned(Replan(20, 22))
+    assert last.steps == 22
+    assert last.phase(20).resolution < last.phase(21).resolution == 64
+    assert [p for step in range(22) for p in last.positions(step)] == list(range(220))
+
+
+def test_a_run_without_re_plans_is_what_it_was() -> None:
+    assert all(PLANNED.place(step) == PLANNED.epoch(step) for step in range(201))
+    assert PLANNED.length == PLANNED.epochs

@@ -15,6 +15,7 @@ from effnetv2.version import __version__
 
 VERBS = {
     "models": "list the networks: parameters, multiply-adds, sizes",
+    "plan": "say what a training within a budget of time would be",
     "train": "train a network on your pictures",
     "evaluate": "say what a trained network gets right on labelled pictures",
     "predict": "say what is on pictures",

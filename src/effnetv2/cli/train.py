@@ -5,7 +5,9 @@ import json
 import sys
 from pathlib import Path
 
+from effnetv2.cli.choices import add_choices, add_machine, choices
 from effnetv2.errors import InputError
+from effnetv2.train.budget import Budget
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,105 +17,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name of a set: elpv, mnist5k, digits, cifar10, …")  # fmt: skip
     add("--to", metavar="FOLDER", help="where the run goes (runs/NAME)")
     add("--resume", metavar="RUN", help="go on with a run where it was cut")
-    add("--model", help="a name of `effnetv2 models`, a .json, or "
-        "package.module:NAME (v2-b0)")  # fmt: skip
-    add("--recipe", default="default", help="default, imagenet, imagenet-released, transfer, or "
-        "a recipe.json")  # fmt: skip
-    more = parser.add_argument_group("instead of what follows from the pictures")
-    add = more.add_argument
-    add("--epochs", type=float)
-    add("--batch-size", type=int, help="pictures of one update")
-    add("--size", type=int, help="side of the last phase's pictures, in pixels")
-    add("--learning-rate", type=float)
-    add(
-        "--augment",
-        metavar="KIND",
-        help="photo, aligned (same way round), surface (no up or down), glyph, imagenet, none",
-    )
-    add("--class-weights", choices=("none", "balanced"), help="even out rare classes")
-    add("--patience", type=int, metavar="N", help="stop after N validations without gain")
-    add("--min-epochs", type=float, metavar="E", help="but not before E epochs")
-    add("--accumulate", type=int, metavar="N", help="compute a batch in N parts: less memory")
-    add("--ema", type=float, metavar="DECAY", help="decay of the averaged weights; 0 for none")
-    add("--seed", type=int)
-    add("--set", action="append", default=[], metavar="PATH=VALUE",
-        help="any field of recipe.json, such as optimizer.weight_decay=0.1")  # fmt: skip
-    add = parser.add_argument_group("data").add_argument
-    add("--val", type=float, help="share for validation if there is no such part (0.1)")
-    add("--test", type=float, help="share for the test if there are no parts at all (0.1)")
-    add("--split-seed", type=int)
-    add("--bad-files", choices=("skip", "fail"), help="broken pictures (skip)")
-    add = parser.add_argument_group("machine").add_argument
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, …")
-    add("--precision", choices=("auto", "float32", "bfloat16"))
-    add("--compile", action="store_true", help="torch.compile the network")
-    add("--workers", type=int, help="loader processes")
-    add("--cache", default="auto", metavar="SIZE", help="memory for decoded pictures, 4G for one; "
-        "0 for none, or a folder to keep them on disk (a quarter of the memory left)")  # fmt: skip
-    add("--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)")
-    add("--quiet", action="store_true")
+    add("--budget", metavar="TIME", help="be done in 20m, 90s, 1h30m: the epochs follow")
+    add_choices(parser).add_argument("--epochs", type=float)
+    more = add_machine(parser).add_argument
+    more("--cache", default="auto", metavar="SIZE", help="memory for decoded pictures, 4G for one; "
+         "0 for none, or a folder to keep them on disk (a quarter of the memory left)")  # fmt: skip
+    more("--save-seconds", type=float, default=60.0, help="age of the checkpoint, at most (60)")
     add("--json", action="store_true", help="print the result as JSON")
-
-
-# Flags that set one field of the recipe.
-FIELDS = {
-    "class_weights": "class_weights",
-    "patience": "plateau.patience",
-    "min_epochs": "plateau.min_epochs",
-    "accumulate": "accumulate",
-    "ema": "ema_decay",
-    "seed": "seed",
-    "precision": "precision",
-}
 
 
 def run(args: argparse.Namespace) -> int:
     """Train or resume, and say what came of it."""
     if (args.data is None) == (args.resume is None):
         raise InputError("give either DATA to train on, or --resume RUN")
-    settings = {
-        path: str(v) for flag, path in FIELDS.items() if (v := getattr(args, flag)) is not None
-    }
-    for assignment in args.set:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(f"--set {assignment}: write it as PATH=VALUE")
-        settings[path] = text
-    if args.compile:
-        settings["compile"] = "true"
+    if args.resume and args.budget:
+        raise InputError("a run keeps the budget that it began with; leave out --budget")
+    budget = Budget.of(args.budget) if args.budget else None  # its time has begun
+    asked = choices(args)
     folder = Path(args.resume or args.to or Path("runs", Path(args.data).resolve().name))
 
     from effnetv2.api import resume, train
     from effnetv2.train.loop import Interruption
     from effnetv2.train.world import leads
 
-    how = {
-        "device": args.device,
-        "workers": args.workers,
-        "cache": args.cache,
-        "save_seconds": args.save_seconds,
-        "quiet": args.quiet,
-    }
     try:
         if args.resume:
-            resume(folder, **how)
+            how = {name: asked[name] for name in ("device", "workers", "quiet")}
+            resume(folder, **how, cache=args.cache, save_seconds=args.save_seconds)
         else:
             train(
                 args.data,
                 folder,
-                model=args.model,
-                recipe=args.recipe,
+                budget=budget,
                 epochs=args.epochs,
-                batch_size=args.batch_size,
-                size=args.size,
-                learning_rate=args.learning_rate,
-                augmentation=args.augment,
-                val=args.val,
-                test=args.test,
-                split_seed=args.split_seed,
-                bad_files=args.bad_files,
-                settings=settings,
-                **how,
+                cache=args.cache,
+                save_seconds=args.save_seconds,
+                **asked,
             )
     except Interruption as e:
         if leads():

@@ -1,7 +1,7 @@
 """A run as a person follows it: a table of phases, then a bar; plain lines without a terminal."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from effnetv2.data.samples import Data
 from effnetv2.train.recipe import Recipe
-from effnetv2.train.schedules import Phase, Timeline
+from effnetv2.train.schedules import Phase, Replan, Timeline
 
 LINE_SECONDS = 15.0
 """Without a terminal, a line this often at most."""
@@ -74,6 +74,22 @@ class Display:
                 f"{p.cutmix:.2f}", f"{p.dropout:.2f}", f"{p.drop_path:.2f}",
             )  # fmt: skip
         self.console.print(table)
+
+    def table(self, table: Table, remarks: Iterable[str]) -> None:
+        """Print a table and lines below it."""
+        self.console.print(table)
+        for line in remarks:
+            self.say(line)
+
+    def replan(self, timeline: Timeline, before: int, change: Replan, slowness: float) -> None:
+        """Say that the run goes on with another number of steps, and why."""
+        self.timeline = timeline
+        if self.progress is not None:
+            self.progress.update(self.task, total=timeline.steps)
+        self.say(
+            f"step {change.step}: the machine takes {slowness:.2f} x the time that was planned, so "
+            f"{timeline.steps:,} steps instead of {before:,}"
+        )
 
     def open(self, timeline: Timeline, step: int) -> None:
         """Begin to follow training at `step`."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from effnetv2.errors import InputError
 from effnetv2.train.display import Display
 from effnetv2.train.run import Run
-from effnetv2.train.schedules import Timeline
+from effnetv2.train.schedules import Replan, Timeline
 from effnetv2.train.world import World
 
 LOOKS = 400
@@ -74,6 +74,14 @@ class Journal:
         self._write("val", record)
         self.display.validation(record)
         self._clear()
+
+    def replan(self, timeline: Timeline, change: Replan, slowness: float) -> None:
+        """Note that `timeline` holds from now on, as all took `slowness` times what was planned."""
+        before, self.timeline = self.timeline.steps, timeline
+        self.every = max(1, timeline.steps // LOOKS)
+        seen = {"step": change.step, "steps": change.steps, "before": before, "slowness": slowness}
+        self._write("plan", seen)
+        self.display.replan(timeline, before, change, slowness)
 
     def save_is_due(self) -> bool:
         """Say whether the last checkpoint is old, and every loss since was looked at."""

@@ -2,11 +2,12 @@
 
 The step counter is the only clock. The learning rate, the image size, every strength of
 regularisation, the batch and the random numbers are functions of it, so a run that was cut off
-and resumed is the run that was not. Progressive learning is the lines that read `phase`.
+and resumed is the run that was not. Progressive learning is the lines that read `phase`. Where a
+budget of time changes the number of steps, the change is kept like everything that was decided.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from effnetv2.nn.network import EfficientNet
 from effnetv2.train.evaluate import predictions
 from effnetv2.train.journal import Journal
 from effnetv2.train.machine import Machine
+from effnetv2.train.pace import Pace
 from effnetv2.train.recipe import Recipe
 from effnetv2.train.run import Run
 from effnetv2.train.schedules import Phase, Timeline
@@ -40,18 +42,21 @@ def train(
     world: World,
     journal: Journal,
     *,
+    pace: Pace | None = None,
     workers: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> EfficientNet:
     """Train `recipe.network` on `data.train` and return it with averaged weights.
 
-    Goes on from the run's checkpoint if there is one. Raises `Interruption` after the step in which
-    `stop()` first says so, and InputError at a loss that is not a number.
+    Goes on from the run's checkpoint if there is one; `pace` keeps it within its budget. Raises
+    `Interruption` after the step in which `stop()` first says so, and InputError at a loss that is
+    not a number.
     """
-    timeline = plan(recipe, len(data.train), world)
     state = State.initial(recipe, len(data.train.classes), machine)
     if saved := run.load(machine.device):
         state.restore(saved)
+    timeline = state.replanned(plan(recipe, len(data.train), world))
+    pace = pace or Pace(recipe)
     averaged = build(recipe, len(data.train.classes), machine)
     if world.ranks > 1:
         share_norms(state.model)
@@ -60,15 +65,14 @@ def train(
     replica = world.wrap(state.model)
     weights = class_weights(recipe, data.train).to(machine.device)
     over = recipe.plateau.stops(state.losses, timeline.epoch(state.step))
-    batches = training_batches(
-        data.train, recipe.augmentation, [] if over else requests(timeline, state.step, world),
-        seed=recipe.seed, workers=workers,
-    )  # fmt: skip
+    batches = batches_of(recipe, data.train, timeline, state.step, world, workers)
 
     journal.open(timeline, state.step)
-    for step, (images, labels) in enumerate(batches, state.step):
-        phase, epoch = timeline.phase(step), timeline.epoch(step)
-        rate = recipe.learning_rate.at(epoch, timeline.epochs) * recipe.plateau.scale(state.losses)
+    pace.open(state.spent)
+    while state.step < timeline.steps and not over:
+        step, (images, labels) = state.step, next(batches)
+        phase, place = timeline.phase(step), timeline.place(step)
+        rate = recipe.learning_rate.at(place, timeline.length) * recipe.plateau.scale(state.losses)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(fold(recipe.seed, 2, step, world.rank))
@@ -81,8 +85,13 @@ def train(
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.average.update(state.model, step)
-        state.step = step + 1
+        state.step, state.spent = step + 1, pace.spent()
 
+        if change := pace.replan(timeline, state.step, world):
+            state.replans.append(change)
+            timeline = timeline.replanned(change)
+            batches = batches_of(recipe, data.train, timeline, state.step, world, workers)
+            journal.replan(timeline, change, pace.slowness)
         stopping = world.any(stop())
         last = state.step == timeline.steps
         validating = data.val is not None and (last or validates(recipe, timeline, state.step))
@@ -98,8 +107,7 @@ def train(
             journal.saved(state.step)
         if stopping:
             raise Interruption(f"stopped after step {state.step} of {timeline.steps}")
-        if recipe.plateau.stops(state.losses, timeline.epoch(state.step)):
-            break
+        over = recipe.plateau.stops(state.losses, timeline.epoch(state.step))
     journal.close()
     state.average.copy_to(averaged)
     return averaged
@@ -114,6 +122,14 @@ def plan(recipe: Recipe, images: int, world: World) -> Timeline:
             f"{recipe.accumulate} parts; take a multiple of {divisor}"
         )
     return recipe.progression.plan(images, recipe.epochs, recipe.batch_size, divisor)
+
+
+def batches_of(
+    recipe: Recipe, samples: Samples, timeline: Timeline, start: int, world: World, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield this rank's images and labels of every step from `start` on."""
+    wanted = requests(timeline, start, world)
+    return training_batches(samples, recipe.augmentation, wanted, seed=recipe.seed, workers=workers)
 
 
 def requests(timeline: Timeline, start: int, world: World) -> list[Request]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from effnetv2.data.preprocessing import Preprocessing, normalise
 from effnetv2.errors import InputError
 from effnetv2.nn.kernels import kernels
+from effnetv2.train.memory import available_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,44 @@ class Machine:
         try:
             yield
         except RuntimeError as e:
-            if isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e):
+            if out_of_memory(e):
                 raise InputError(
                     f"out of memory in {where}: lower --batch-size, or raise --accumulate "
                     "(same batch in smaller parts), or lower --size"
                 ) from e
             raise
+
+    def wait(self) -> None:
+        """Return when everything that was started on the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def forget_peak(self) -> None:
+        """Begin to look for the peak of memory anew, where the system lets one."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+            return
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        """Return bytes at the peak: on a GPU torch's, else the whole process's; 0 if unknown."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_reserved(self.device)
+        return _kib("/proc/self/status", "VmHWM:")
+
+    def held(self) -> int:
+        """Return bytes held now, counted as `peak` does."""
+        if self.device.type == "cuda":
+            return torch.cuda.memory_reserved(self.device)
+        return _kib("/proc/self/status", "VmRSS:")
+
+    def room(self) -> int:
+        """Return bytes that a step may hold in all: on a CPU, pictures are kept beside it."""
+        if self.device.type == "cuda":
+            return self.held() + int(0.9 * torch.cuda.mem_get_info(self.device)[0])
+        return self.held() + int(0.65 * available_memory())
 
     def describe(self) -> dict[str, Any]:
         """Return what the run's record says of this machine."""
@@ -85,6 +118,11 @@ class Machine:
         }
 
 
+def out_of_memory(e: RuntimeError) -> bool:
+    """Say whether torch raised `e` because there was too little memory."""
+    return isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e)
+
+
 def available_cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -96,6 +134,15 @@ def _gains_from_bfloat16(device: torch.device) -> bool:
     # Without these instructions a CPU converts to float32 and back: slower than float32 alone.
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _kib(file: str, name: str) -> int:
+    """Return the bytes of a line such as `VmRSS:  1234 kB`; 0 where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(file).read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _processor() -> str:

@@ -7,7 +7,7 @@ has a position in the endless stream of pictures, and an epoch is `images` posit
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -26,6 +26,11 @@ class Phase:
     randaugment: float
     mixup: float
     cutmix: float
+
+    @property
+    def images(self) -> int:
+        """Pictures seen in it."""
+        return (self.stop - self.start) * self.batch_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +95,27 @@ class Progression:
 
 
 @dataclass(frozen=True, slots=True)
+class Replan:
+    """From `step` on, the rest of the schedule is passed so that the run ends after `steps`."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
-    """The phases of one run, and what a step means in them."""
+    """The phases of one run, and what a step means in them.
+
+    Invariant: a timeline is a function of the recipe and of the re-plans so far, nothing else.
+    """
 
     phases: tuple[Phase, ...]
     images: int
     """Pictures in an epoch."""
+    bends: tuple[tuple[float, float], ...] = ()
+    """A re-plan each: the epochs seen by then, and how far in the schedule that was."""
+    planned_epochs: float = 0.0
+    """Length of the schedule, where there are bends: the epochs of the first plan."""
 
     @property
     def steps(self) -> int:
@@ -106,6 +126,46 @@ class Timeline:
     def epochs(self) -> float:
         """Epochs of the whole run."""
         return self.epoch(self.steps)
+
+    @property
+    def length(self) -> float:
+        """Epochs that the schedules are written for; those of the run, unless it is re-planned."""
+        return self.planned_epochs if self.bends else self.epochs
+
+    def place(self, step: int) -> float:
+        """Return where `step` is in the schedules, in epochs from 0 to `length`.
+
+        A re-plan passes what is left of them faster or slower, without a jump.
+        """
+        epoch = self.epoch(step)
+        if not self.bends:
+            return epoch
+        knots = [(0.0, 0.0), *self.bends, (self.epochs, self.length)]
+        after = max(1, min(bisect_right(knots, epoch, key=lambda k: k[0]), len(knots) - 1))
+        (x0, y0), (x1, y1) = knots[after - 1], knots[after]
+        return y1 if x1 <= x0 else y0 + (y1 - y0) * (epoch - x0) / (x1 - x0)
+
+    def replanned(self, change: Replan) -> "Timeline":
+        """Return the timeline whose rest, phases in proportion, is squeezed or stretched.
+
+        Steps before `change.step` stay what they were; `change.steps` must be later than it.
+        """
+        at = change.step
+        share = (change.steps - at) / (self.steps - at)
+        phases: list[Phase] = []
+        for p in self.phases:
+            stop = p.stop if p.stop <= at else at + round((p.stop - at) * share)
+            start, first = p.start, p.first
+            if phases:
+                before = phases[-1]
+                start, first = before.stop, before.first + before.images
+            phases.append(replace(p, start=start, stop=stop, first=first))
+        return replace(
+            self,
+            phases=tuple(phases),
+            bends=(*self.bends, (self.epoch(at), self.place(at))),
+            planned_epochs=self.length,
+        )
 
     def phase(self, step: int) -> Phase:
         """Return the phase that `step` is in."""

@@ -11,17 +11,21 @@ from effnetv2.nn.network import EfficientNet
 from effnetv2.train.machine import Machine
 from effnetv2.train.optim import MovingAverage
 from effnetv2.train.recipe import Recipe
+from effnetv2.train.schedules import Replan, Timeline
 
 
 @dataclass
 class State:
-    """The weights, their moving average, the optimizer, and the validation losses so far."""
+    """The weights, their moving average, the optimizer; what validations and the clock decided."""
 
     model: EfficientNet
     average: MovingAverage
     optimizer: torch.optim.Optimizer
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    replans: list[Replan] = field(default_factory=list)
+    spent: float = 0.0
+    """Seconds that the run has taken of its budget, while it ran."""
 
     @classmethod
     def initial(cls, recipe: Recipe, classes: int, machine: Machine) -> "State":
@@ -35,6 +39,8 @@ class State:
         return {
             "step": self.step,
             "losses": self.losses,
+            "replans": [(r.step, r.steps) for r in self.replans],
+            "spent": self.spent,
             "model": self.model.state_dict(),
             "average": self.average.average,
             "optimizer": self.optimizer.state_dict(),
@@ -43,9 +49,17 @@ class State:
     def restore(self, saved: dict[str, Any]) -> None:
         """Become what `dump` returned."""
         self.step, self.losses = saved["step"], saved["losses"]
+        self.replans = [Replan(*pair) for pair in saved.get("replans", ())]
+        self.spent = saved.get("spent", 0.0)
         self.model.load_state_dict(saved["model"])
         self.average.average = saved["average"]
         self.optimizer.load_state_dict(saved["optimizer"])
+
+    def replanned(self, timeline: Timeline) -> Timeline:
+        """Return the recipe's `timeline` with every change that was made on the way."""
+        for change in self.replans:
+            timeline = timeline.replanned(change)
+        return timeline
 
 
 def build(recipe: Recipe, classes: int, machine: Machine) -> EfficientNet:

@@ -8,11 +8,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,14 @@ class World:
         total = values.clone()
         distributed.all_reduce(total)
         return total / self.ranks
+
+    def first(self, value: T) -> T:
+        """Return what rank 0 gave; all of them must ask."""
+        if self.ranks == 1:
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values)
+        return values[0]
 
     def any(self, flag: bool) -> bool:
         """Say whether `flag` is set on any rank; all of them must ask."""
