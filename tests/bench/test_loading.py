@@ -82,7 +82,7 @@ def test_a_case_tells_all_loaders_and_what_a_step_consumes(folder: Path) -> None
     ours = case.rows[0].images_per_second.median
     assert case.supply.median == pytest.approx(ours / case.step_images_per_second.median)
     lines = summary.of_loading(case).lines()
-    assert len(lines) == 2 + 4 + 1
+    assert len(lines) == 2 + 5 + 1
     assert "times what the step consumes" in lines[-1]
     short = "short of the 1.5 that keep it fed" in lines[-1]
     assert short == (case.supply.median < summary.ENOUGH)
