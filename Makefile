@@ -18,7 +18,7 @@ setup: $(BIN)/.ready  ## make .venv with everything in it
 
 demo: setup  ## train on real photos of solar cells, evaluate, report
 	@if test -f runs/demo/recipe.json; then $(BIN)/effnetv2 train --resume runs/demo; \
-	else $(BIN)/effnetv2 train elpv --epochs 12 --to runs/demo; fi
+	else $(BIN)/effnetv2 train elpv --model mini --epochs 30 --to runs/demo; fi
 
 test: setup  ## the default tests
 	$(BIN)/python -m pytest
