@@ -13,7 +13,9 @@ class Cost:
     macs: int
     """Multiply-adds of all convolutions and of the classifier."""
     activations: int
-    """Elements that one training step keeps for its backward pass (bytes = 4 or 2 times)."""
+    """Elements that one training step by layers keeps for its backward pass (bytes = 4 or 2 times).
+
+    The kernels of `nn/kernels.py` keep about three quarters of them."""
     bn_channels: int
     """Batch-normed channels; each holds two untrained statistics."""
 
