@@ -18,6 +18,7 @@ from effnetv2.data.samples import Data
 from effnetv2.data.source import open_data
 from effnetv2.data.split import restore, split_names
 from effnetv2.errors import InputError
+from effnetv2.nn.kernels import kernels
 from effnetv2.train.classifier import Card, Classifier
 from effnetv2.train.costs import Pledge
 from effnetv2.train.display import Display, duration
@@ -225,6 +226,8 @@ def _prepared(
     for path, text in settings.items():
         chosen = override(chosen, path, text)
     machine = Machine.choose(device, chosen.precision)
+    with display.waiting("compiling kernels for this processor"):
+        kernels()
     if fit is None:
         return data, chosen, machine, None
     kept = (room or Room()).keep(data, world, lambda _: None)  # as training will load it
