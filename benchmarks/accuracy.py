@@ -33,7 +33,8 @@ class Benchmark:
 
 # fmt: off
 BENCHMARKS = {
-    "elpv": Benchmark("elpv", (0, 1, 2), "--model mini --val 0 --epochs 70 --learning-rate 0.002 --set label_smoothing=0 "
+    "elpv": Benchmark("elpv", (0, 1, 2),
+        "--model mini --val 0 --epochs 70 --learning-rate 0.002 --set label_smoothing=0 "
         "--set progression.resolution=[160,224] --set progression.dropout=[0.1,0.1] "
         "--set progression.drop_path=[0,0] --set augmentation.area=[0.9,1]",
         "Test: 656 cells held back from 2,624, stratified; see docs/log.md for who looked when."),
